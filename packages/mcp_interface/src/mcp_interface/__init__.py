@@ -1,0 +1,1 @@
+"""The contracts of Umbrella: structs, protocols, errors and the codec. Depends on msgspec alone; does no I/O."""

@@ -1,0 +1,84 @@
+"""A question to a person: may this principal do this, once, for this session, or always?"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from mcp_interface.capability import GrantOptions
+from mcp_interface.ids import ApprovalId, ExecutionId, PrincipalId, SessionId
+from mcp_interface.tool import ToolInfo
+
+Remember = Literal["once", "session", "always"]
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """One open question. The answer is bound to the hash of tool and arguments, and to the principal."""
+
+    id: ApprovalId
+    session_id: SessionId
+    execution_id: ExecutionId
+    principal_id: PrincipalId
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+    resource_uri: str
+    """The right that is missing."""
+    reason: str
+    """Why it was not allowed without asking."""
+    fingerprint: str
+    """Hash of tool definition and arguments, hex."""
+    asked_at: datetime
+    expires_at: datetime
+    """Unanswered by then means no."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person said."""
+
+    allow: bool
+    remember: Remember = "once"
+    reason: str = ""
+    """Shown to the agent when denied."""
+
+
+class ApprovalDesk(Protocol):
+    """Open questions and who waits for them. Remembers nothing across restarts: the session's events do.
+
+    Production: `mcp_security.Approvals`.
+    """
+
+    def fingerprint(self, tool: ToolInfo, arguments: dict[str, Any]) -> str:
+        """Hash that changes when the tool's definition or any argument does."""
+        ...
+
+    def open(self, approval: Approval) -> None:
+        """Make a question answerable."""
+        ...
+
+    async def wait(self, approval_id: ApprovalId) -> tuple[Answer, PrincipalId]:
+        """Wait for the answer and who gave it; at the deadline it is no, by `system`.
+
+        Cancelling the waiter withdraws the question.
+
+        Raises:
+            NotFound: The question is not open.
+        """
+        ...
+
+    def answer(self, approval_id: ApprovalId, answer: Answer, by: PrincipalId) -> None:
+        """Answer; the first answer counts.
+
+        Raises:
+            NotFound: The question is not open (any more).
+        """
+        ...
+
+    def pending(self, session_id: SessionId | None = None) -> Sequence[Approval]:
+        """Open questions, oldest first."""
+        ...
+
+    def terms(self, approval: Approval, answer: Answer) -> GrantOptions:
+        """What an allowed answer turns into: one use, the life of the session, or no end."""
+        ...

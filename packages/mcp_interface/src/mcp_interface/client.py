@@ -1,0 +1,201 @@
+"""What stands between a person and a node: frames on the wire, and the contract of a client.
+
+The same frames travel as JSON lines on the node's Unix socket and as WebSocket messages; in one process the
+structs are passed as they are. A connection begins with `Hello` and `Welcome`; then requests and answers,
+matched by `id`, and follows. Implementations: `mcp_core.gateway` (in process and socket), `mcp_cli.client`
+(WebSocket); all pass `testing.check_client`.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+from mcp_interface.commands import AnyCommand, Command
+from mcp_interface.errors import ErrorBody
+from mcp_interface.ids import ExecutionId, MessageId, PrincipalId, SessionId, TurnId
+from mcp_interface.store import Record
+
+PROTOCOL: Final = 1
+"""Version of these frames."""
+MAX_FRAME: Final = 16 * 1024 * 1024
+"""Bytes of the largest frame."""
+
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Who connects."""
+
+    name: str
+    """What kind of client, for logs."""
+    token: str = ""
+    """The node's token (socket) or a login key (WebSocket); not needed in process."""
+    session_id: SessionId | None = None
+    """The session to attach to; must exist."""
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
+    """The node lets the client in."""
+
+    principal_id: PrincipalId
+    session_id: SessionId | None
+    version: str
+    """Version of the node's software."""
+    position: int
+    """Where the journal is now."""
+    protocol: int = PROTOCOL
+
+
+# -- what passes by without being remembered -------------------------------------------------------------
+
+
+class TextDelta(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
+    """A piece of an answer that is being written."""
+
+    session_id: SessionId
+    turn_id: TurnId
+    message_id: MessageId
+    text: str
+
+
+class ToolProgress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+    """A tool reports how far it is."""
+
+    session_id: SessionId
+    execution_id: ExecutionId
+    progress: float
+    message: str = ""
+
+
+class ServerChanged(msgspec.Struct, frozen=True, kw_only=True, tag="server"):
+    """A server's connection changed its state."""
+
+    name: str
+    state: str
+    error: str = ""
+
+
+Passing = TextDelta | ToolProgress | ServerChanged
+Notice = Record | Passing
+"""What a follower sees: remembered events in order, and what passes by between them."""
+
+
+# -- frames ----------------------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """First frame of a client."""
+
+    client: ClientInfo
+    protocol: int = PROTOCOL
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
+    """Do this. `id` is chosen by the client, unique on its connection."""
+
+    id: int
+    command: AnyCommand
+
+
+class Follow(msgspec.Struct, frozen=True, kw_only=True, tag="follow"):
+    """Send what happens: first everything remembered behind `after`, then live, without a gap."""
+
+    id: int
+    session_id: SessionId | None = None
+    """None follows the whole node."""
+    after: int = 0
+    """A position (`Record.position`); zero is from the beginning."""
+
+
+class Unfollow(msgspec.Struct, frozen=True, kw_only=True, tag="unfollow"):
+    """Stop a follow."""
+
+    id: int
+
+
+ClientFrame = Hello | Request | Follow | Unfollow
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
+    """A request succeeded."""
+
+    id: int
+    value: msgspec.Raw
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
+    """A request or follow failed; `id` zero speaks of the connection."""
+
+    id: int
+    error: ErrorBody
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True, tag="happened"):
+    """A remembered event, to a follower."""
+
+    id: int
+    record: Record
+
+
+class PassedBy(msgspec.Struct, frozen=True, kw_only=True, tag="passing"):
+    """Something that is not remembered, to a follower."""
+
+    id: int
+    passing: Passing
+
+
+NodeFrame = Welcome | Result | Failure | Happened | PassedBy
+
+
+class Client(Protocol):
+    """A connection to one node, safe to use from several tasks."""
+
+    async def connect(self, info: ClientInfo) -> Welcome:
+        """Say who you are.
+
+        Raises:
+            LoginRequired: The token is wrong.
+            NotFound: The session to attach to does not exist.
+            NodeUnavailable: Nothing answers.
+        """
+        ...
+
+    async def request(self, command: Command[R], timeout: float | None = 60.0) -> R:
+        """Ask for something and wait for the answer.
+
+        Args:
+            command: One of `commands`.
+            timeout: Seconds; None waits as long as the connection lives.
+
+        Raises:
+            UmbrellaError: What the node answered, rebuilt from its code.
+            DeadlineExceeded: No answer in time; the work may go on.
+            NodeUnavailable: The connection is gone.
+        """
+        ...
+
+    def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
+        """Everything remembered behind `after`, then what happens, without a gap or a repeat.
+
+        A reader that is too slow loses passing notices first; if records would be lost, the iterator ends
+        with `TooMuch`, and following again from the last position seen continues.
+
+        Raises:
+            NotFound: No such session.
+            NodeUnavailable: The connection is gone.
+        """
+        ...
+
+    async def disconnect(self, reason: str = "") -> None:
+        """Leave; what was asked for goes on. Harmless when repeated."""
+        ...
+
+
+class View(Protocol[S]):
+    """The client's own picture of a session, built from what it is told."""
+
+    def handle_event(self, event: Notice, state: S) -> S:
+        """Return the picture after one notice; pure, so that a replay gives the same picture."""
+        ...

@@ -1,0 +1,430 @@
+"""Everything a client can ask of a node. Each command names the type of its result.
+
+A command travels as JSON with its tag in the field `command`. New commands may be added; fields of old ones
+only with defaults. Lists are bounded and paginated: pass a page's `cursor` back to get the next one.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+from mcp_interface.agent import AgentRecord, AgentType
+from mcp_interface.approval import Answer, Approval
+from mcp_interface.capability import AuditEntry, Capability, Explanation
+from mcp_interface.ids import (
+    AgentId,
+    ApprovalId,
+    CapabilityId,
+    ExecutionId,
+    MessageId,
+    PrincipalId,
+    SessionId,
+)
+from mcp_interface.server import ServerSpec, ServerStatus
+from mcp_interface.session import Profile, Session
+from mcp_interface.store import Record
+from mcp_interface.tool import ToolInfo, ToolResult
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """A bounded part of a list."""
+
+    items: list[T]
+    cursor: str | None = None
+    """Pass it on to get the next page; None when this was the last."""
+
+
+class Command(msgspec.Struct, Generic[R], frozen=True, kw_only=True, tag_field="command"):
+    """A request whose answer has type `R`."""
+
+
+# -- the node --------------------------------------------------------------------------------------------
+
+
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the assistant can think."""
+
+    ready: bool
+    provider: str = ""
+    model: str = ""
+    hint: str = ""
+    """What exactly to set when it is not ready."""
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured fact about the node's health."""
+
+    name: str
+    status: Literal["ok", "warning", "error"]
+    detail: str
+    remedy: str = ""
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The node at a glance."""
+
+    version: str
+    pid: int
+    data_dir: str
+    started_at: datetime
+    epoch: int
+    position: int
+    owner: PrincipalId
+    sessions: int
+    agents: int
+    servers: int
+    pending_approvals: int
+    model: ModelStatus
+    recovered: int = 0
+    """Tool calls and turns that were found interrupted at start."""
+
+
+class GetStatus(Command[NodeStatus], frozen=True, kw_only=True, tag="node.status"):
+    """How is the node."""
+
+
+class GetHealth(Command[list[Check]], frozen=True, kw_only=True, tag="node.health"):
+    """Measure the node's health now: disk, journal, audit chain, servers, model."""
+
+
+class StopNode(Command[None], frozen=True, kw_only=True, tag="node.stop"):
+    """Finish what is running (bounded) and end the process."""
+
+
+# -- logins ----------------------------------------------------------------------------------------------
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated person."""
+
+    principal_id: PrincipalId
+    expires_at: datetime
+
+
+class LoginCode(msgspec.Struct, frozen=True, kw_only=True):
+    """A code that can be exchanged once for a key."""
+
+    code: str
+    expires_at: datetime
+
+
+class LoginKey(msgspec.Struct, frozen=True, kw_only=True):
+    """The secret of a login; shown once, stored hashed."""
+
+    key: str
+    login: Login
+
+
+class CreateLogin(Command[LoginCode], frozen=True, kw_only=True, tag="login.create"):
+    """Make a one-time login code for the caller."""
+
+
+class RedeemLogin(Command[LoginKey], frozen=True, kw_only=True, tag="login.redeem"):
+    """Exchange a code for a key; works once. Needs no login."""
+
+    code: str
+
+
+class CheckLogin(Command[Login], frozen=True, kw_only=True, tag="login.check"):
+    """Who holds this key. Needs no login."""
+
+    key: str
+
+
+class EndLogin(Command[None], frozen=True, kw_only=True, tag="login.end"):
+    """Forget a key; harmless when repeated."""
+
+    key: str
+
+
+# -- sessions --------------------------------------------------------------------------------------------
+
+
+class CreateSession(Command[Session], frozen=True, kw_only=True, tag="session.create"):
+    """Begin a conversation."""
+
+    title: str = ""
+    profile: Profile = "careful"
+    model: str = ""
+    metadata: dict[str, Any] = {}
+
+
+class ListSessions(Command[Page[Session]], frozen=True, kw_only=True, tag="session.list"):
+    """The caller's sessions, latest activity first."""
+
+    limit: Limit = 50
+    cursor: str | None = None
+    ended: bool = False
+    """Also those that have ended."""
+
+
+class GetSession(Command[Session], frozen=True, kw_only=True, tag="session.get"):
+    """One session."""
+
+    session_id: SessionId
+
+
+class ReadSession(Command[Page[Record]], frozen=True, kw_only=True, tag="session.events"):
+    """A session's events in order."""
+
+    session_id: SessionId
+    limit: Limit = 200
+    cursor: str | None = None
+    """The version behind which to begin, as text."""
+
+
+class EndSession(Command[None], frozen=True, kw_only=True, tag="session.end"):
+    """End a session, its agents and their rights; harmless when repeated."""
+
+    session_id: SessionId
+    reason: str = "ended by user"
+
+
+class ChangeSession(Command[Session], frozen=True, kw_only=True, tag="session.change"):
+    """Change profile, model or title; None leaves it."""
+
+    session_id: SessionId
+    profile: Profile | None = None
+    model: str | None = None
+    title: str | None = None
+
+
+class Posted(msgspec.Struct, frozen=True, kw_only=True):
+    """A message is durable and will be worked on."""
+
+    session_id: SessionId
+    message_id: MessageId
+    position: int
+
+
+class PostMessage(Command[Posted], frozen=True, kw_only=True, tag="session.post"):
+    """Say something to the assistant of a session; its answer comes as events."""
+
+    session_id: SessionId
+    text: Annotated[str, Meta(min_length=1, max_length=1_000_000)]
+
+
+class CancelTurn(Command[bool], frozen=True, kw_only=True, tag="session.cancel"):
+    """Stop what the session's assistant is doing; False when it was idle."""
+
+    session_id: SessionId
+
+
+# -- approvals -------------------------------------------------------------------------------------------
+
+
+class ListApprovals(Command[Page[Approval]], frozen=True, kw_only=True, tag="approval.list"):
+    """Open questions, oldest first."""
+
+    session_id: SessionId | None = None
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+class AnswerApproval(Command[None], frozen=True, kw_only=True, tag="approval.answer"):
+    """Answer an open question; the first answer counts."""
+
+    approval_id: ApprovalId
+    answer: Answer
+
+
+# -- servers and tools -----------------------------------------------------------------------------------
+
+
+class AddServer(Command[ServerStatus], frozen=True, kw_only=True, tag="server.add"):
+    """Add or replace a server, and wait for its first connection attempt."""
+
+    name: str
+    spec: ServerSpec
+
+
+class RemoveServer(Command[None], frozen=True, kw_only=True, tag="server.remove"):
+    """Disconnect and forget a server."""
+
+    name: str
+
+
+class ListServers(Command[Page[ServerStatus]], frozen=True, kw_only=True, tag="server.list"):
+    """All servers, built-in ones first."""
+
+    limit: Limit = 200
+    cursor: str | None = None
+
+
+class ListTools(Command[Page[ToolInfo]], frozen=True, kw_only=True, tag="tool.list"):
+    """Tools of one server, or of all that are connected."""
+
+    server: str | None = None
+    limit: Limit = 200
+    cursor: str | None = None
+
+
+class CallOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished tool call."""
+
+    execution_id: ExecutionId
+    session_id: SessionId
+    result: ToolResult
+    duration_ms: float
+    capability_id: CapabilityId | None = None
+
+
+class CallTool(Command[CallOutcome], frozen=True, kw_only=True, tag="tool.call"):
+    """One tool call through the whole path: judged, journaled, run, journaled."""
+
+    server: str
+    tool: str
+    arguments: dict[str, Any] = {}
+    as_agent: AgentId | None = None
+    """Act with what this agent holds; None acts as the caller."""
+    session_id: SessionId | None = None
+    """Where it is recorded; None is the caller's command-line session."""
+    timeout_ms: Annotated[int, Meta(ge=1)] | None = None
+
+
+# -- agents ----------------------------------------------------------------------------------------------
+
+
+class SpawnAgent(Command[AgentRecord], frozen=True, kw_only=True, tag="agent.spawn"):
+    """Start an agent that holds nothing."""
+
+    type: AgentType = "worker"
+    name: str = ""
+    session_id: SessionId | None = None
+    metadata: dict[str, Any] = {}
+
+
+class ListAgents(Command[Page[AgentRecord]], frozen=True, kw_only=True, tag="agent.list"):
+    """Agents, oldest first."""
+
+    session_id: SessionId | None = None
+    stopped: bool = False
+    """Also those that have ended."""
+    limit: Limit = 200
+    cursor: str | None = None
+
+
+class GetAgent(Command[AgentRecord], frozen=True, kw_only=True, tag="agent.get"):
+    """One agent, by id or by unique name."""
+
+    agent: str
+
+
+class StopAgent(Command[None], frozen=True, kw_only=True, tag="agent.stop"):
+    """End an agent; its rights end with it, with everything derived from them."""
+
+    agent: str
+    reason: str = "stopped by user"
+
+
+# -- capabilities and audit ------------------------------------------------------------------------------
+
+
+class GrantCapability(Command[Capability], frozen=True, kw_only=True, tag="cap.grant"):
+    """Hand an agent a right that the caller holds."""
+
+    agent: str
+    resource_uri: str
+    expires_in_s: Annotated[float, Meta(gt=0)] | None = None
+    max_uses: Annotated[int, Meta(ge=1)] | None = None
+
+
+class ListCapabilities(Command[Page[Capability]], frozen=True, kw_only=True, tag="cap.list"):
+    """Live capabilities, of one holder or of all."""
+
+    principal: str | None = None
+    limit: Limit = 200
+    cursor: str | None = None
+
+
+class RevokeCapability(Command[list[CapabilityId]], frozen=True, kw_only=True, tag="cap.revoke"):
+    """Take back a capability and everything derived from it."""
+
+    capability_id: CapabilityId
+    reason: str = ""
+
+
+class ExplainAccess(Command[Explanation], frozen=True, kw_only=True, tag="cap.explain"):
+    """Why may this principal do that, or why not."""
+
+    principal: str
+    resource_uri: str
+
+
+class ReadAudit(Command[Page[AuditEntry]], frozen=True, kw_only=True, tag="audit.read"):
+    """Audit entries, newest first."""
+
+    principal: str | None = None
+    capability_id: CapabilityId | None = None
+    resource_uri: str | None = None
+    """A glob."""
+    kind: str | None = None
+    denied_only: bool = False
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcome of checking the whole chain."""
+
+    ok: bool
+    entries: int
+    head: str
+    """Hash of the last entry."""
+    problem: str = ""
+    """The first thing that is wrong, with its line."""
+
+
+class VerifyAudit(Command[AuditReport], frozen=True, kw_only=True, tag="audit.verify"):
+    """Check the audit chain on the node."""
+
+
+AnyCommand = (
+    GetStatus
+    | GetHealth
+    | StopNode
+    | CreateLogin
+    | RedeemLogin
+    | CheckLogin
+    | EndLogin
+    | CreateSession
+    | ListSessions
+    | GetSession
+    | ReadSession
+    | EndSession
+    | ChangeSession
+    | PostMessage
+    | CancelTurn
+    | ListApprovals
+    | AnswerApproval
+    | AddServer
+    | RemoveServer
+    | ListServers
+    | ListTools
+    | CallTool
+    | SpawnAgent
+    | ListAgents
+    | GetAgent
+    | StopAgent
+    | GrantCapability
+    | ListCapabilities
+    | RevokeCapability
+    | ExplainAccess
+    | ReadAudit
+    | VerifyAudit
+)
+"""Every command; what a frame may carry."""
+
+
+def result_type(command: Command[Any] | type[Command[Any]]) -> Any:
+    """The type `R` that a command declares."""
+    kind = command if isinstance(command, type) else type(command)
+    bases: tuple[Any, ...] = vars(kind)["__orig_bases__"]
+    return get_args(bases[0])[0]

@@ -1,0 +1,48 @@
+"""A message on its way: from whom, to whom, in which conversation, caused by what."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from mcp_interface.address import parse_address
+from mcp_interface.errors import InvalidAddress, InvalidRecord
+from mcp_interface.ids import ExecutionId, MessageId, SessionId, TraceId, is_principal
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """One message between principals. The payload is plain data; the envelope is what the router reads."""
+
+    id: MessageId
+    to: str
+    """`mcp://agent/<id>` or `mcp://broadcast/<topic>`."""
+    sender: str = msgspec.field(name="from")
+    """A principal id, or the address of an agent."""
+    payload: Any = None
+    timestamp: datetime
+    session_id: SessionId | None = None
+    trace_id: TraceId | None = None
+    execution_id: ExecutionId | None = None
+    reply_to: MessageId | None = None
+    metadata: dict[str, Any] = {}
+
+    def validate(self) -> None:
+        """Check the addresses.
+
+        Raises:
+            InvalidRecord: invalid_to_uri or invalid_from_uri.
+        """
+        try:
+            parse_address(self.to)
+        except InvalidAddress as error:
+            raise InvalidRecord("invalid_to_uri", error.message, error.remedy) from error
+        if is_principal(self.sender):
+            return
+        try:
+            sender = parse_address(self.sender)
+        except InvalidAddress as error:
+            raise InvalidRecord("invalid_from_uri", error.message, error.remedy) from error
+        if sender.kind != "agent":
+            raise InvalidRecord(
+                "invalid_from_uri", f"{self.sender!r} cannot send", "send as an agent or a user"
+            )

@@ -1,0 +1,257 @@
+"""Everything that is remembered: the families of journaled events, one tagged struct each.
+
+State is what you get by applying a stream's events in order. Stream chunks, typing and UI state are never
+events; they pass by as `client.Passing`. A field may be added with a default; a tag never changes meaning.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from mcp_interface.agent import AgentType
+from mcp_interface.approval import Answer, Approval
+from mcp_interface.capability import Capability
+from mcp_interface.envelope import Envelope
+from mcp_interface.errors import ErrorBody, InvalidRecord
+from mcp_interface.ids import (
+    AgentId,
+    ApprovalId,
+    CapabilityId,
+    ExecutionId,
+    MessageId,
+    PrincipalId,
+    SessionId,
+    TurnId,
+)
+from mcp_interface.provider import ToolUse, Usage
+from mcp_interface.server import ServerSpec
+from mcp_interface.session import Profile
+from mcp_interface.tool import ToolResult
+
+
+class EventBase(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """What every event has."""
+
+    timestamp: datetime
+
+
+# -- sessions: stream "session:<id>" ---------------------------------------------------------------------
+
+
+class SessionCreated(EventBase, frozen=True, kw_only=True, tag="session.created"):
+    """A conversation began."""
+
+    session_id: SessionId
+    created_by: PrincipalId
+    title: str = ""
+    profile: Profile = "careful"
+    model: str = ""
+    metadata: dict[str, Any] = {}
+
+
+class SessionEnded(EventBase, frozen=True, kw_only=True, tag="session.ended"):
+    """A conversation is over; nothing can be added to it."""
+
+    reason: str = ""
+
+
+class SessionChanged(EventBase, frozen=True, kw_only=True, tag="session.changed"):
+    """A setting of the session was changed; None leaves it as it was."""
+
+    profile: Profile | None = None
+    model: str | None = None
+    title: str | None = None
+    by: PrincipalId
+
+
+class AgentJoined(EventBase, frozen=True, kw_only=True, tag="session.agent_joined"):
+    """An agent now belongs to the session."""
+
+    agent_id: AgentId
+
+
+class UserMessage(EventBase, frozen=True, kw_only=True, tag="message.user"):
+    """A person said something."""
+
+    message_id: MessageId
+    author: PrincipalId
+    text: str
+
+
+class AssistantMessage(EventBase, frozen=True, kw_only=True, tag="message.assistant"):
+    """The model's final words of one step, and the tools it asked for."""
+
+    message_id: MessageId
+    turn_id: TurnId
+    agent_id: AgentId
+    text: str
+    tool_uses: list[ToolUse] = []
+    model: str = ""
+    usage: Usage = Usage()
+
+
+class TurnStarted(EventBase, frozen=True, kw_only=True, tag="turn.started"):
+    """An agent began to work on the conversation."""
+
+    turn_id: TurnId
+    agent_id: AgentId
+
+
+class TurnEnded(EventBase, frozen=True, kw_only=True, tag="turn.ended"):
+    """The agent stopped; `interrupted` means that the process died and nothing was resumed by itself."""
+
+    turn_id: TurnId
+    status: Literal["completed", "failed", "cancelled", "interrupted"]
+    error: ErrorBody | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tool with which arguments, by which right."""
+
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+    capability_id: CapabilityId | None = None
+    audit_seq: int | None = None
+    tool_use_id: str = ""
+    """The model's call id; empty when a person called."""
+
+
+class ExecutionChanged(EventBase, frozen=True, kw_only=True, tag="execution"):
+    """A tool call moved on. Journaled before it starts and after it ends; progress only passes by."""
+
+    execution_id: ExecutionId
+    session_id: SessionId
+    principal_id: PrincipalId
+    status: Literal["started", "progress", "completed", "failed"]
+    call: ToolCall | None = None
+    """Given when started, and when it failed before it could start."""
+    progress: float = 0.0
+    message: str = ""
+    result: ToolResult | None = None
+    error: ErrorBody | None = None
+
+    def validate(self) -> None:
+        """Check the rules between the fields.
+
+        Raises:
+            InvalidRecord: invalid_progress, result_without_completion or error_without_failure.
+        """
+        if not 0 <= self.progress <= 100:
+            raise InvalidRecord("invalid_progress", f"progress {self.progress} is not within 0 to 100")
+        if (self.result is not None) != (self.status == "completed"):
+            raise InvalidRecord("result_without_completion", "a result comes with 'completed' and only then")
+        if (self.error is not None) != (self.status == "failed"):
+            raise InvalidRecord("error_without_failure", "an error comes with 'failed' and only then")
+
+
+class ApprovalAsked(EventBase, frozen=True, kw_only=True, tag="approval.asked"):
+    """A person is asked."""
+
+    approval: Approval
+
+
+class ApprovalAnswered(EventBase, frozen=True, kw_only=True, tag="approval.answered"):
+    """Somebody answered, or time ran out (`by` is then `system`)."""
+
+    approval_id: ApprovalId
+    answer: Answer
+    by: PrincipalId
+
+
+# -- agents: stream "agent:<id>" -------------------------------------------------------------------------
+
+
+class AgentStarted(EventBase, frozen=True, kw_only=True, tag="agent.started"):
+    """An agent came to life for the first time."""
+
+    agent_id: AgentId
+    type: AgentType
+    name: str = ""
+    parent_id: AgentId | None = None
+    session_id: SessionId | None = None
+    metadata: dict[str, Any] = {}
+
+
+class AgentStopped(EventBase, frozen=True, kw_only=True, tag="agent.stopped"):
+    """An agent ended for good."""
+
+    agent_id: AgentId
+    reason: str
+
+
+class AgentRestarted(EventBase, frozen=True, kw_only=True, tag="agent.restarted"):
+    """An agent crashed and its supervisor brought it back under the same id."""
+
+    agent_id: AgentId
+    reason: str
+    restarts: int
+
+
+class MessageSent(EventBase, frozen=True, kw_only=True, tag="agent.message_sent"):
+    """A message was accepted for an agent."""
+
+    envelope: Envelope
+
+
+# -- security: stream "security" -------------------------------------------------------------------------
+
+
+class CapabilityGranted(EventBase, frozen=True, kw_only=True, tag="capability.granted"):
+    """A right came into being, as a root grant or by delegation."""
+
+    capability: Capability
+
+
+class CapabilityRevoked(EventBase, frozen=True, kw_only=True, tag="capability.revoked"):
+    """A right and everything derived from it ended."""
+
+    capability_ids: list[CapabilityId]
+    """The revoked one first, then its descendants."""
+    by: PrincipalId
+    reason: str = ""
+
+
+class CapabilityUsed(EventBase, frozen=True, kw_only=True, tag="capability.used"):
+    """A counted right was used; journaled so that a restart does not refill it."""
+
+    capability_id: CapabilityId
+    uses: int
+
+
+# -- servers: stream "servers" ---------------------------------------------------------------------------
+
+
+class ServerConfigured(EventBase, frozen=True, kw_only=True, tag="server.configured"):
+    """A server was added or its entry replaced."""
+
+    name: str
+    spec: ServerSpec
+    by: PrincipalId
+
+
+class ServerRemoved(EventBase, frozen=True, kw_only=True, tag="server.removed"):
+    """A server was taken out."""
+
+    name: str
+    by: PrincipalId
+
+
+SessionEvent = (
+    SessionCreated
+    | SessionEnded
+    | SessionChanged
+    | AgentJoined
+    | UserMessage
+    | AssistantMessage
+    | TurnStarted
+    | TurnEnded
+    | ExecutionChanged
+    | ApprovalAsked
+    | ApprovalAnswered
+)
+AgentEvent = AgentStarted | AgentStopped | AgentRestarted | MessageSent
+SecurityEvent = CapabilityGranted | CapabilityRevoked | CapabilityUsed
+ServerEvent = ServerConfigured | ServerRemoved
+Event = SessionEvent | AgentEvent | SecurityEvent | ServerEvent
