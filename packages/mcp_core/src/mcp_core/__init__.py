@@ -1,1 +1,38 @@
-"""mcp_core."""
+"""The node: actor runtime, sessions, gateway, agents, providers and the MCP host. This is its front door."""
+
+from typing import TYPE_CHECKING, Any
+
+from mcp_core.daemon import DataDir
+from mcp_core.door import Door, open_door
+from mcp_core.settings import Settings
+
+if TYPE_CHECKING:
+    from mcp_core.gateway.remote import SocketClient
+    from mcp_core.node import Node
+    from mcp_core.protocol.configuration import format_configuration, parse_configuration
+
+__all__ = [
+    "DataDir",
+    "Door",
+    "Node",
+    "Settings",
+    "SocketClient",
+    "format_configuration",
+    "open_door",
+    "parse_configuration",
+]
+
+_LATE = {
+    "Node": "mcp_core.node",
+    "SocketClient": "mcp_core.gateway.remote",
+    "format_configuration": "mcp_core.protocol.configuration",
+    "parse_configuration": "mcp_core.protocol.configuration",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATE[name]), name)

@@ -1,0 +1,40 @@
+"""A node in the foreground: `python -m mcp_core --data-dir DIR`. What `umbrella node start` runs detached."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from mcp_core.node import Node
+from mcp_core.settings import Settings
+from mcp_interface.errors import UmbrellaError
+
+
+async def run(settings: Settings) -> None:
+    """Run a node until it is asked to stop, by command or signal."""
+    async with Node(settings) as node:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, node.stop)
+        await node.stopped()
+
+
+def main() -> int:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(prog="python -m mcp_core", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, default=None)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("pykka").setLevel(logging.ERROR)
+    try:
+        asyncio.run(run(Settings.load(arguments.data_dir)))
+    except UmbrellaError as error:
+        sys.stderr.write(f"error: {error.message}\nremedy: {error.remedy}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

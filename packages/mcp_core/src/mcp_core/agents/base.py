@@ -1,0 +1,81 @@
+"""The actor that hosts an agent: runs its callbacks, keeps its exported state, ends when it says so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from mcp_core.runtime.actor import Actor
+from mcp_interface.agent import Agent, AgentRecord, Ok, Reply, Stop
+from mcp_interface.capability import Capability
+from mcp_interface.envelope import Envelope
+from mcp_interface.errors import CallerMistaken, NotFound
+from mcp_interface.store import KeyValueStore
+
+
+class Learn(msgspec.Struct, frozen=True):
+    """Tell: a right has been granted to this agent."""
+
+    capability: Capability
+
+
+class AgentActor(Actor):
+    """Hosts one `Agent`. Its exported state is saved after each message, in order, and restored at a restart."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        record: AgentRecord,
+        agent: Agent[Any],
+        states: KeyValueStore,
+        ended: Callable[[str], Awaitable[None]],
+    ) -> None:
+        super().__init__(loop)
+        self._record = record
+        self._agent = agent
+        self._states = states
+        self._ended = ended
+        self._key = f"agent-state:{record.id}"
+        self._state: Any = None
+        self._saved: Mapping[str, Any] | None = None
+        self._reason = "normal"
+
+    async def started(self) -> None:
+        """Run the agent's own start, or restore what was saved."""
+        try:
+            self._saved = await self._states.get(self._key)
+        except NotFound:
+            outcome = await self._agent.init({"id": self._record.id, **self._record.metadata})
+            await self._settle(outcome)
+        else:
+            self._state = self._agent.import_state(self._saved or {})
+
+    async def receive(self, message: Any) -> Any:
+        """Hand envelopes and rights to the agent."""
+        match message:
+            case Envelope():
+                outcome = await self._agent.handle_message(message, self._state)
+            case Learn():
+                outcome = await self._agent.handle_capability(message.capability, self._state)
+            case _:
+                raise CallerMistaken(f"agents take envelopes, not {type(message).__name__}")
+        return await self._settle(outcome)
+
+    async def stopped(self) -> None:
+        """Let the agent clean up."""
+        await self._agent.terminate(self._reason, self._state)
+
+    async def _settle(self, outcome: Ok[Any] | Reply[Any] | Stop[Any]) -> Any:
+        if isinstance(outcome, Stop):
+            self._state = self._state if outcome.state is None else outcome.state
+            self._reason = outcome.reason
+            self.stop()
+            await self._ended(outcome.reason)
+            return None
+        self._state = outcome.state
+        exported = dict(self._agent.export_state(self._state))
+        if exported != self._saved:
+            await self._states.put(self._key, exported)
+            self._saved = exported
+        return outcome.value if isinstance(outcome, Reply) else None

@@ -1,0 +1,276 @@
+"""Who lives on this node: spawns, lists, revives and stops agents.
+
+An agent's life is its stream (`agent:<id>`); the list is a projection of those streams. When an agent ends,
+its rights end with it, and everything derived from them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mcp_core.agents.base import AgentActor
+from mcp_core.runtime.commit import Journal
+from mcp_core.runtime.ref import Ref
+from mcp_core.runtime.supervisor import ChildSpec, Supervisor
+from mcp_interface.agent import Agent, AgentRecord, AgentType
+from mcp_interface.capability import SecurityKernel
+from mcp_interface.clock import Clock, Entropy
+from mcp_interface.errors import CallerMistaken, NotFound
+from mcp_interface.events import AgentEvent, AgentRestarted, AgentStarted, AgentStopped
+from mcp_interface.ids import SYSTEM, AgentId, PrincipalId, SessionId, new_id
+from mcp_interface.registry import Registry
+from mcp_interface.store import KeyValueStore, Record
+from mcp_interface.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+MAX_AGENTS = 1000
+"""Running agents of one node; each owns a thread for now."""
+MAX_NAME = 64
+
+Maker = Callable[[AgentRecord], Agent[Any]]
+
+
+class Directory:
+    """The agents of one node."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        states: KeyValueStore,
+        kernel: SecurityKernel,
+        supervisor: Supervisor,
+        registry: Registry[Ref],
+        telemetry: Telemetry,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._journal = journal
+        self._states = states
+        self._kernel = kernel
+        self._supervisor = supervisor
+        self._registry = registry
+        self._telemetry = telemetry
+        self._clock = clock
+        self._entropy = entropy
+        self._makers: dict[AgentType, Maker] = {}
+        self._list: dict[AgentId, AgentRecord] = {}
+        self._versions: dict[AgentId, int] = {}
+        self._notes: set[asyncio.Task[None]] = set()
+        self._writing = asyncio.Lock()
+
+    def offer(self, kind: AgentType, maker: Maker) -> None:
+        """Say how agents of a type are made."""
+        self._makers[kind] = maker
+
+    async def load(self) -> None:
+        """Read the list; end the rights of agents that did not survive."""
+        after = 0
+        while page := await self._journal.read_all(after=after, streams="agent:*"):
+            for record in page:
+                self._note(record)
+            after = page[-1].position
+        for agent in self._list.values():
+            if agent.state != "active" and self._kernel.held_by(PrincipalId(agent.id)):
+                await self._kernel.revoke_all(PrincipalId(agent.id), SYSTEM, "holder ended")
+
+    async def spawn(
+        self,
+        kind: AgentType,
+        name: str = "",
+        session_id: SessionId | None = None,
+        parent_id: AgentId | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> AgentRecord:
+        """Start an agent that holds nothing; its birth is durable when this returns.
+
+        Raises:
+            CallerMistaken: The type cannot be spawned, the name is taken or too long, or the node is full.
+        """
+        if kind not in self._makers:
+            raise CallerMistaken(
+                f"agents of type {kind!r} cannot be spawned here", f"use {', '.join(self._makers)}"
+            )
+        if len(name) > MAX_NAME or not name.isprintable() or name.startswith("agent_"):
+            raise CallerMistaken(
+                f"{name[:80]!r} is not a usable name", f"printable, up to {MAX_NAME} characters"
+            )
+        alive = [agent for agent in self._list.values() if agent.state == "active"]
+        if name and any(agent.name == name for agent in alive):
+            raise CallerMistaken(
+                f"an agent named {name!r} is running", "choose another name or stop it first"
+            )
+        if len(alive) >= MAX_AGENTS:
+            raise CallerMistaken(f"{MAX_AGENTS} agents are running, the most there can be", "stop some first")
+        agent_id = AgentId(new_id("agent", self._entropy))
+        await self._record(
+            agent_id,
+            AgentStarted(
+                timestamp=self._clock.now(),
+                agent_id=agent_id,
+                type=kind,
+                name=name,
+                parent_id=parent_id,
+                session_id=session_id,
+                metadata=metadata or {},
+            ),
+        )
+        self.ref(agent_id)
+        return self.get(agent_id)
+
+    def ref(self, agent_id: AgentId) -> Ref:
+        """Where to send to an agent; revives it when the node has been restarted since.
+
+        Raises:
+            NotFound: No such agent, or it has ended.
+        """
+        entry = self._registry.lookup(agent_id)
+        if entry is not None:
+            return entry.ref
+        agent = self._list.get(agent_id)
+        if agent is None or agent.state != "active":
+            raise NotFound(f"no running agent {agent_id}", "list the agents with: umbrella agent list")
+        loop = asyncio.get_running_loop()
+        ref = self._supervisor.start(
+            ChildSpec(
+                name=agent_id,
+                make=lambda: AgentActor(
+                    loop,
+                    agent,
+                    self._makers[agent.type](agent),
+                    self._states,
+                    lambda reason: self._gone(agent_id, reason),
+                ),
+                on_restart=lambda error, count: self._restarted(agent, error, count),
+                on_give_up=lambda error: self._later(self._gone(agent_id, f"given up: {error}")),
+            )
+        )
+        self._registry.register(agent_id, ref, {"type": agent.type, "name": agent.name})
+        self._telemetry.emit(
+            "mcp.agent.start", {}, {"agent_id": agent_id, "type": agent.type, "session_id": agent.session_id}
+        )
+        return ref
+
+    def find(self, name: str) -> AgentRecord:
+        """An agent by id, by unique beginning of the id, or by name.
+
+        Raises:
+            NotFound: None fits.
+            CallerMistaken: Several fit.
+        """
+        exact = self._list.get(AgentId(name))
+        if exact is not None:
+            return exact
+        agents = list(self._list.values())
+        fits = [agent for agent in agents if agent.name == name and agent.state == "active"]
+        if not fits and len(name) >= len("agent_") + 4:
+            fits = [agent for agent in agents if agent.id.startswith(name)]
+        if not fits:
+            raise NotFound(f"no agent {name!r}", "list the agents with: umbrella agent list")
+        if len(fits) > 1:
+            raise CallerMistaken(f"{name!r} fits {len(fits)} agents", "use the whole id")
+        return fits[0]
+
+    def get(self, agent_id: AgentId) -> AgentRecord:
+        """An agent by id, with its present rights and restarts.
+
+        Raises:
+            NotFound: No such agent.
+        """
+        agent = self._list.get(agent_id)
+        if agent is None:
+            raise NotFound(f"no agent {agent_id!r}", "list the agents with: umbrella agent list")
+        held = [capability.id for capability in self._kernel.held_by(PrincipalId(agent_id))]
+        return msgspec.structs.replace(agent, capabilities=held, restarts=self._supervisor.restarts(agent_id))
+
+    def listed(self, session_id: SessionId | None = None, stopped: bool = False) -> list[AgentRecord]:
+        """Agents, oldest first."""
+        return [
+            self.get(agent.id)
+            for agent in self._list.values()
+            if (stopped or agent.state == "active") and session_id in (None, agent.session_id)
+        ]
+
+    def count(self) -> int:
+        """How many agents are running."""
+        return sum(agent.state == "active" for agent in self._list.values())
+
+    async def stop(self, agent_id: AgentId, reason: str) -> None:
+        """End an agent and its rights; harmless when repeated."""
+        if self._list[agent_id].state == "active":
+            await self._gone(agent_id, reason)
+
+    async def close(self) -> None:
+        """Finish the notes that are still being written."""
+        await asyncio.gather(*self._notes, return_exceptions=True)
+
+    async def _gone(self, agent_id: AgentId, reason: str) -> None:
+        agent = self._list[agent_id]
+        if agent.state != "active":
+            return
+        # Rights first: whatever happens next, a dead agent's authority is over.
+        await self._kernel.revoke_all(PrincipalId(agent_id), SYSTEM, f"holder ended: {reason}")
+        await self._record(
+            agent_id, AgentStopped(timestamp=self._clock.now(), agent_id=agent_id, reason=reason)
+        )
+        self._registry.unregister(agent_id)
+        self._later(self._supervisor.stop(agent_id))
+        await self._states.delete(f"agent-state:{agent_id}")
+        lifetime = (self._clock.now() - agent.started_at).total_seconds()
+        self._telemetry.emit(
+            "mcp.agent.stop",
+            {"lifetime_s": lifetime},
+            {"agent_id": agent_id, "type": agent.type, "reason": reason},
+        )
+
+    def _restarted(self, agent: AgentRecord, error: BaseException, count: int) -> None:
+        self._telemetry.emit(
+            "mcp.agent.crash",
+            {"restarts": count},
+            {"agent_id": agent.id, "type": agent.type, "reason": repr(error)},
+        )
+        event = AgentRestarted(
+            timestamp=self._clock.now(), agent_id=agent.id, reason=type(error).__name__, restarts=count
+        )
+        self._later(self._record(agent.id, event))
+
+    def _later(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._notes.add(task)
+        task.add_done_callback(self._noted)
+
+    def _noted(self, task: asyncio.Task[None]) -> None:
+        self._notes.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a note about an agent could not be kept: %r", task.exception())
+
+    async def _record(self, agent_id: AgentId, event: AgentEvent) -> None:
+        async with self._writing:
+            records = await self._journal.append(
+                f"agent:{agent_id}",
+                [event],
+                expected=self._versions.get(agent_id, 0),
+                epoch=self._journal.epoch,
+            )
+            for record in records:
+                self._note(record)
+
+    def _note(self, record: Record) -> None:
+        event = record.event
+        if isinstance(event, AgentStarted):
+            self._list[event.agent_id] = AgentRecord(
+                id=event.agent_id,
+                type=event.type,
+                name=event.name,
+                parent_id=event.parent_id,
+                session_id=event.session_id,
+                started_at=event.timestamp,
+                metadata=event.metadata,
+            )
+        elif isinstance(event, AgentStopped):
+            stopped = self._list[event.agent_id]
+            self._list[event.agent_id] = msgspec.structs.replace(stopped, state="terminated")
+        self._versions[AgentId(record.stream.removeprefix("agent:"))] = record.version

@@ -1,0 +1,284 @@
+"""The assistant of a session: reads the conversation, asks a model, runs the tools it wants, until it is done.
+
+One turn runs as a task beside the mailbox, so that a cancel always gets through. Everything it says or does
+is committed to the session before the next step builds on it; only the text on its way passes by unrecorded.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from mcp_core.gateway.guard import ToolRequest
+from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.providers.names import ToolNames
+from mcp_interface.agent import AgentRecord, Ok, Reply, Skill, Stop
+from mcp_interface.capability import Capability
+from mcp_interface.client import Passing, TextDelta
+from mcp_interface.clock import Clock, Entropy
+from mcp_interface.codec import from_external, to_external
+from mcp_interface.commands import CallOutcome
+from mcp_interface.envelope import Envelope
+from mcp_interface.errors import CallerMistaken, OurBug, TooMuch, UmbrellaError
+from mcp_interface.events import AssistantMessage, ExecutionChanged, ToolCall, TurnEnded, TurnStarted
+from mcp_interface.ids import ExecutionId, MessageId, PrincipalId, TurnId, new_id
+from mcp_interface.provider import Completion, Finished, Provider, TextChunk, ToolUse, ToolUseChunk
+from mcp_interface.telemetry import Telemetry
+
+SYSTEM_PROMPT: Final = (
+    "You are the assistant of an Umbrella session. Tools belong to servers; each call is checked against the "
+    "rights you hold, and a person may be asked. When a call is denied you are told why: explain it to the "
+    "person instead of trying to get around it. Answer in Markdown, briefly."
+)
+DELTA_BYTES: Final = 64
+"""Text is passed on in pieces of about this size, so that a fast model does not flood the followers."""
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """Payload: a person has spoken."""
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Payload: stop the turn; the reply is whether there was one."""
+
+
+class AssistantState(msgspec.Struct, kw_only=True):
+    """What the assistant remembers beside the session itself."""
+
+    turns: int = 0
+
+
+class Calls(Protocol):
+    """How tool calls are made (`tool_executor.Caller`)."""
+
+    async def call(self, request: ToolRequest) -> CallOutcome:
+        """Run one tool call."""
+        ...
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an assistant works with."""
+
+    sessions: Sessions
+    toolbox: Toolbox
+    calls: Calls
+    provider: Callable[[str], tuple[Provider, str]]
+    """From a session's model choice to a provider and the model's name; raises `ModelUnavailable`."""
+    publish: Callable[[Passing], None]
+    telemetry: Telemetry
+    clock: Clock
+    entropy: Entropy
+    max_steps: int
+    call_timeout_s: float
+
+
+class Assistant:
+    """An `Agent` over one session."""
+
+    def __init__(self, record: AgentRecord, around: Surroundings) -> None:
+        if record.session_id is None:
+            raise CallerMistaken("an assistant needs a session", "give it a session id")
+        self._id = record.id
+        self._session_id = record.session_id
+        self._around = around
+        self._turn: asyncio.Task[None] | None = None
+
+    async def init(self, args: Mapping[str, Any]) -> Ok[AssistantState] | Stop[AssistantState]:
+        """Begin idle."""
+        return Ok(AssistantState())
+
+    async def handle_message(
+        self, envelope: Envelope, state: AssistantState
+    ) -> Ok[AssistantState] | Reply[AssistantState] | Stop[AssistantState]:
+        """Begin or cancel a turn. Speaking during a turn is heard at its next step."""
+        match envelope.payload:
+            case Begin():
+                if self._turn is None or self._turn.done():
+                    self._turn = asyncio.get_running_loop().create_task(self._work())
+                    state.turns += 1
+                return Ok(state)
+            case Cancel():
+                running = self._turn is not None and not self._turn.done()
+                if self._turn is not None and running:
+                    self._turn.cancel()
+                return Reply(running, state)
+        raise CallerMistaken("an assistant takes Begin and Cancel")
+
+    async def handle_capability(
+        self, capability: Capability, state: AssistantState
+    ) -> Ok[AssistantState] | Stop[AssistantState]:
+        """A new right is used the next time it is needed."""
+        return Ok(state)
+
+    async def terminate(self, reason: str, state: AssistantState) -> None:
+        """Stop the turn that is going on."""
+        if self._turn is not None:
+            self._turn.cancel()
+            await asyncio.gather(self._turn, return_exceptions=True)
+
+    def export_state(self, state: AssistantState) -> Mapping[str, Any]:
+        """The state as plain data."""
+        exported: Mapping[str, Any] = to_external(state)
+        return exported
+
+    def import_state(self, data: Mapping[str, Any]) -> AssistantState:
+        """The state from plain data.
+
+        Raises:
+            InvalidRecord: It is not one.
+        """
+        return from_external(data, AssistantState)
+
+    def skills(self) -> list[Skill]:
+        """Conversation."""
+        return [Skill(name="converse", description="Answer a person, with tools where they help")]
+
+    async def _work(self) -> None:
+        while (await self._around.sessions.state(self._session_id)).unanswered:
+            await self._one_turn()
+
+    async def _one_turn(self) -> None:
+        turn_id = TurnId(new_id("turn", self._around.entropy))
+        await self._add(TurnStarted(timestamp=self._now(), turn_id=turn_id, agent_id=self._id))
+        try:
+            await self._steps(turn_id)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._end(turn_id, "cancelled"))
+            raise
+        except UmbrellaError as error:
+            await self._end(turn_id, "failed", error)
+        except Exception as error:
+            await self._end(turn_id, "failed", OurBug(f"the turn failed unexpectedly: {error!r}"[:500]))
+            raise
+        else:
+            await self._end(turn_id, "completed")
+
+    async def _steps(self, turn_id: TurnId) -> None:
+        for _ in range(self._around.max_steps):
+            names = ToolNames(self._around.toolbox.listed())
+            uses = await self._think(turn_id, names)
+            if not uses:
+                return
+            await asyncio.gather(*(self._run(use, names) for use in uses))
+        raise TooMuch(
+            f"the turn was stopped after {self._around.max_steps} steps", "send a message to let it go on"
+        )
+
+    async def _think(self, turn_id: TurnId, names: ToolNames) -> list[ToolUse]:
+        """Ask the model once and commit what it said; answers the tools it wants."""
+        around = self._around
+        state = await around.sessions.state(self._session_id)
+        session = around.sessions.get(self._session_id)
+        provider, model = around.provider(session.model)
+        message_id = MessageId(new_id("msg", around.entropy))
+        completion = Completion(
+            model=model, system=SYSTEM_PROMPT, messages=state.window, tools=names.schemas()
+        )
+        text, waiting, uses, finished = "", "", list[ToolUse](), Finished(stop_reason="other")
+        began = around.clock.monotonic()
+
+        def flush() -> None:
+            if waiting:
+                around.publish(
+                    TextDelta(
+                        session_id=self._session_id, turn_id=turn_id, message_id=message_id, text=waiting
+                    )
+                )
+
+        try:
+            async for chunk in provider.stream(completion):
+                match chunk:
+                    case TextChunk():
+                        text += chunk.text
+                        waiting += chunk.text
+                        if len(waiting) >= DELTA_BYTES or "\n" in chunk.text:
+                            flush()
+                            waiting = ""
+                    case ToolUseChunk():
+                        uses.append(chunk.tool_use)
+                    case Finished():
+                        finished = chunk
+        except asyncio.CancelledError:
+            if text:
+                # What the person has already read stays in the conversation.
+                await asyncio.shield(self._say(turn_id, message_id, text, [], finished))
+            raise
+        flush()
+        around.telemetry.emit(
+            "mcp.model.stop",
+            {
+                "duration_s": around.clock.monotonic() - began,
+                "input_tokens": finished.usage.input_tokens,
+                "output_tokens": finished.usage.output_tokens,
+            },
+            {"model": finished.model or model, "session_id": self._session_id},
+        )
+        await self._say(turn_id, message_id, text, uses, finished)
+        return uses
+
+    async def _say(
+        self, turn_id: TurnId, message_id: MessageId, text: str, uses: list[ToolUse], finished: Finished
+    ) -> None:
+        await self._add(
+            AssistantMessage(
+                timestamp=self._now(),
+                message_id=message_id,
+                turn_id=turn_id,
+                agent_id=self._id,
+                text=text,
+                tool_uses=uses,
+                model=finished.model,
+                usage=finished.usage,
+            )
+        )
+
+    async def _run(self, use: ToolUse, names: ToolNames) -> None:
+        """Run one tool the model wants; its outcome reaches the model through the session's events."""
+        try:
+            if use.problem:
+                raise CallerMistaken(
+                    f"the arguments of {use.name} cannot be read: {use.problem}", "send valid JSON"
+                )
+            server, tool = names.resolve(use.name)
+        except UmbrellaError as error:
+            await self._unrunnable(use, error)
+            return
+        request = ToolRequest(
+            session_id=self._session_id,
+            principal_id=PrincipalId(self._id),
+            server=server,
+            tool=tool,
+            arguments=use.arguments,
+            timeout_s=self._around.call_timeout_s,
+            tool_use_id=use.id,
+            may_ask=True,
+        )
+        try:
+            await self._around.calls.call(request)
+        except UmbrellaError:
+            return  # journaled as failed; the model reads it in the next step
+
+    async def _unrunnable(self, use: ToolUse, error: UmbrellaError) -> None:
+        await self._add(
+            ExecutionChanged(
+                timestamp=self._now(),
+                execution_id=ExecutionId(new_id("exec", self._around.entropy)),
+                session_id=self._session_id,
+                principal_id=PrincipalId(self._id),
+                status="failed",
+                call=ToolCall(server="", tool=use.name, arguments=use.arguments, tool_use_id=use.id),
+                error=error.body(),
+            )
+        )
+
+    async def _end(self, turn_id: TurnId, status: Any, error: UmbrellaError | None = None) -> None:
+        body = None if error is None else error.body()
+        await self._add(TurnEnded(timestamp=self._now(), turn_id=turn_id, status=status, error=body))
+
+    async def _add(self, event: Any) -> None:
+        await self._around.sessions.add(self._session_id, event)
+
+    def _now(self) -> Any:
+        return self._around.clock.now()

@@ -1,0 +1,136 @@
+"""The agent through which every tool call goes: one door to the guard, calls side by side."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from mcp_core.gateway.guard import Guard, ToolRequest
+from mcp_core.runtime.ref import Ref
+from mcp_interface.agent import Ok, Reply, Skill, Stop
+from mcp_interface.capability import Capability
+from mcp_interface.clock import Clock, Entropy
+from mcp_interface.codec import from_external, to_external
+from mcp_interface.commands import CallOutcome
+from mcp_interface.envelope import Envelope
+from mcp_interface.errors import CallerMistaken, TooMuch
+from mcp_interface.ids import AgentId, MessageId, new_id
+
+MAX_CALLS = 256
+"""Calls that may run at once."""
+HISTORY = 100
+"""Finished calls that are remembered on export."""
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """One line of the executor's history."""
+
+    server: str
+    tool: str
+    principal_id: str
+    outcome: str
+
+
+class ExecutorState(msgspec.Struct, kw_only=True):
+    """What the executor remembers."""
+
+    history: list[Finished] = []
+
+
+class ToolExecutor:
+    """An `Agent` whose messages are `ToolRequest`s; the reply is the task that runs it."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._calls: set[asyncio.Task[CallOutcome]] = set()
+
+    async def init(self, args: Mapping[str, Any]) -> Ok[ExecutorState] | Stop[ExecutorState]:
+        """Begin with an empty history."""
+        return Ok(ExecutorState())
+
+    async def handle_message(
+        self, envelope: Envelope, state: ExecutorState
+    ) -> Ok[ExecutorState] | Reply[ExecutorState] | Stop[ExecutorState]:
+        """Begin one call.
+
+        Raises:
+            CallerMistaken: The payload is not a `ToolRequest`.
+            TooMuch: Too many calls are running.
+        """
+        request = envelope.payload
+        if not isinstance(request, ToolRequest):
+            raise CallerMistaken("the tool executor takes tool requests only")
+        if len(self._calls) >= MAX_CALLS:
+            raise TooMuch(f"{MAX_CALLS} tool calls are running", "wait for some to end")
+        task = asyncio.get_running_loop().create_task(self._guard.run(request))
+        self._calls.add(task)
+        task.add_done_callback(lambda done: self._ended(done, request, state))
+        return Reply(task, state)
+
+    async def handle_capability(
+        self, capability: Capability, state: ExecutorState
+    ) -> Ok[ExecutorState] | Stop[ExecutorState]:
+        """It acts for others and needs no right of its own."""
+        return Ok(state)
+
+    async def terminate(self, reason: str, state: ExecutorState) -> None:
+        """Cancel what is running; each call is journaled as interrupted."""
+        calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    def export_state(self, state: ExecutorState) -> Mapping[str, Any]:
+        """The last finished calls as plain data."""
+        exported: Mapping[str, Any] = to_external(ExecutorState(history=state.history[-HISTORY:]))
+        return exported
+
+    def import_state(self, data: Mapping[str, Any]) -> ExecutorState:
+        """The history from plain data.
+
+        Raises:
+            InvalidRecord: It is not one.
+        """
+        return from_external(data, ExecutorState)
+
+    def skills(self) -> list[Skill]:
+        """Running tools."""
+        return [Skill(name="run_tool", description="Run one tool call for a principal")]
+
+    def _ended(self, task: asyncio.Task[CallOutcome], request: ToolRequest, state: ExecutorState) -> None:
+        self._calls.discard(task)
+        if task.cancelled():
+            outcome = "cancelled"
+        else:
+            error = task.exception()
+            outcome = "completed" if error is None else getattr(error, "code", type(error).__name__)
+        state.history.append(Finished(request.server, request.tool, request.principal_id, outcome))
+        del state.history[:-HISTORY]
+
+
+class Caller:
+    """How the rest of the node asks the executor for a call."""
+
+    def __init__(self, executor: Ref, address: AgentId, clock: Clock, entropy: Entropy) -> None:
+        self._executor = executor
+        self._address = address
+        self._clock = clock
+        self._entropy = entropy
+
+    async def call(self, request: ToolRequest) -> CallOutcome:
+        """Run one tool call; cancelling this cancels the call.
+
+        Raises:
+            UmbrellaError: As `Guard.run`.
+        """
+        envelope = Envelope(
+            id=MessageId(new_id("msg", self._entropy)),
+            to=f"mcp://agent/{self._address}",
+            sender=request.principal_id,
+            payload=request,
+            timestamp=self._clock.now(),
+            session_id=request.session_id,
+        )
+        task: asyncio.Task[CallOutcome] = await self._executor.ask(envelope)
+        return await task

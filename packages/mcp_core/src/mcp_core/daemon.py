@@ -1,0 +1,168 @@
+"""The files of a data directory that say who runs on it: lock, socket, token; and the detached node.
+
+Loads quickly: the command line reads this to find a running node.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from io import TextIOWrapper
+from pathlib import Path
+
+from mcp_interface.clock import Entropy
+from mcp_interface.errors import LostRace, NodeUnavailable, StorageUnavailable
+
+SOCKET_LIMIT = 100
+"""Bytes; the kernel's limit for the path of a Unix socket is 107."""
+START_TIMEOUT = 30.0
+
+
+class DataDir:
+    """Names the files of one data directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.journal = root / "journal.db"
+        self.audit = root / "audit.jsonl"
+        self.logs = root / "logs"
+        self.log = self.logs / "node.log"
+        self.token = root / "node.token"
+        self.lock_file = root / "node.lock"
+
+    @property
+    def socket(self) -> Path:
+        """The node's socket; a data directory with a long path keeps it in the runtime folder instead."""
+        near = self.root / "node.sock"
+        if len(os.fsencode(near)) <= SOCKET_LIMIT:
+            return near
+        name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        return runtime_dir() / f"{name}.sock"
+
+    def make(self) -> None:
+        """Create the folders, readable by their owner only.
+
+        Raises:
+            StorageUnavailable: They cannot be made.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
+            self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageUnavailable(
+                f"the data directory {self.root} cannot be made: {error}", "choose another with --data-dir"
+            ) from error
+
+    def lock(self) -> TextIOWrapper:
+        """Take the directory for this process; closing the file gives it back.
+
+        Raises:
+            LostRace: Another node has it.
+            StorageUnavailable: It cannot be made.
+        """
+        self.make()
+        file = self.lock_file.open("a+", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise LostRace(
+                f"a node is already running on {self.root}",
+                "attach to it, or stop it with: umbrella node stop",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        return file
+
+    def is_locked(self) -> bool:
+        """Whether a node runs here now."""
+        try:
+            with self.lock_file.open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def make_token(self, entropy: Entropy) -> str:
+        """A fresh secret that only the owner of the directory can read."""
+        token = entropy.token(32).hex()
+        with contextlib.suppress(FileNotFoundError):
+            self.token.unlink()
+        descriptor = os.open(self.token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token)
+        return token
+
+    def read_token(self) -> str:
+        """The running node's token.
+
+        Raises:
+            NodeUnavailable: There is none.
+        """
+        try:
+            return self.token.read_text()
+        except OSError as error:
+            raise NodeUnavailable(
+                f"no node has run on {self.root}", "start one with: umbrella node start"
+            ) from error
+
+
+def runtime_dir() -> Path:
+    """A short folder for sockets that only this user can enter."""
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    return Path(base) / f"umbrella-{os.getuid()}"
+
+
+async def start_detached(place: DataDir) -> None:
+    """Start a node in a process of its own that outlives this one, and wait until it answers.
+
+    Raises:
+        NodeUnavailable: It did not come up; the message has the end of its log.
+    """
+    process = launch(place)
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            while not await answers(place):
+                if process.poll() is not None and not place.is_locked():
+                    break
+                await asyncio.sleep(0.05)
+            else:
+                return
+    except TimeoutError:
+        pass
+    tail = place.log.read_text(errors="replace")[-1000:]
+    raise NodeUnavailable(
+        f"the node on {place.root} did not come up: {tail.strip()[-600:]}", f"see {place.log}"
+    )
+
+
+def launch(place: DataDir) -> subprocess.Popen[bytes]:
+    """Begin a node in a session of its own; its output goes to the node's log."""
+    place.make()
+    with place.log.open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
+            [sys.executable, "-m", "mcp_core", "--data-dir", str(place.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+
+
+async def answers(place: DataDir) -> bool:
+    """Whether a node accepts connections here."""
+    try:
+        _, writer = await asyncio.open_unix_connection(place.socket)
+    except OSError:
+        return False
+    writer.close()
+    return True

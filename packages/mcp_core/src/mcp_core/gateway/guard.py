@@ -1,0 +1,299 @@
+"""The way of every tool call: judged, asked about if need be, journaled, run, journaled.
+
+The order is the promise: a denial is audited before the caller hears of it; an allow is audited and the
+start is in the journal before the tool begins; the end is in the journal before the caller gets the result.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from mcp_core.gateway.policy import Decision, decide
+from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.toolbox import Toolbox
+from mcp_interface.address import Resource
+from mcp_interface.approval import Answer, Approval, ApprovalDesk
+from mcp_interface.capability import Context, Grant, GrantOptions, SecurityKernel, Verdict
+from mcp_interface.client import Passing, ToolProgress
+from mcp_interface.clock import Clock, Entropy
+from mcp_interface.commands import CallOutcome
+from mcp_interface.errors import DeadlineExceeded, Interrupted, NotPermitted, OurBug, UmbrellaError
+from mcp_interface.events import ApprovalAnswered, ApprovalAsked, ExecutionChanged, ToolCall
+from mcp_interface.ids import SYSTEM, ApprovalId, ExecutionId, PrincipalId, SessionId, new_id
+from mcp_interface.telemetry import Telemetry
+from mcp_interface.tool import Tool, ToolContext, ToolResult
+
+
+class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One wish to run a tool."""
+
+    session_id: SessionId
+    principal_id: PrincipalId
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+    timeout_s: float
+    tool_use_id: str = ""
+    may_ask: bool = False
+    """Whether the session's profile and a person may supply a missing right."""
+
+
+class Guard:
+    """Runs tool calls on behalf of principals."""
+
+    def __init__(
+        self,
+        kernel: SecurityKernel,
+        desk: ApprovalDesk,
+        toolbox: Toolbox,
+        sessions: Sessions,
+        telemetry: Telemetry,
+        clock: Clock,
+        entropy: Entropy,
+        publish: Callable[[Passing], None],
+        approval_timeout_s: float,
+    ) -> None:
+        self._kernel = kernel
+        self._desk = desk
+        self._toolbox = toolbox
+        self._sessions = sessions
+        self._telemetry = telemetry
+        self._clock = clock
+        self._entropy = entropy
+        self._publish = publish
+        self._approval_timeout = timedelta(seconds=approval_timeout_s)
+
+    async def run(self, request: ToolRequest) -> CallOutcome:
+        """Run one tool call through the whole path.
+
+        Raises:
+            NotFound: No such server or tool.
+            CallerMistaken: The arguments do not fit.
+            NotPermitted: A right is missing; the remedy is the grant that would help.
+            Interrupted: The server died, or the call was cancelled, while it ran.
+            UmbrellaError: Whatever else went wrong; it is in the journal too.
+        """
+        execution_id = ExecutionId(new_id("exec", self._entropy))
+        call = ToolCall(
+            server=request.server,
+            tool=request.tool,
+            arguments=request.arguments,
+            tool_use_id=request.tool_use_id,
+        )
+        try:
+            tool = await self._toolbox.find(request.server, request.tool, request.timeout_s)
+            tool.validate_args(request.arguments)
+            verdicts = [
+                await self._obtain(request, execution_id, tool, needed)
+                for needed in tool.needs(request.arguments)
+            ]
+        except UmbrellaError as error:
+            await self._note(request, execution_id, "failed", call=call, error=error)
+            raise
+        if not verdicts:
+            raise OurBug(f"{request.server}/{request.tool} names no right that it needs")
+        granted = msgspec.structs.replace(
+            call, capability_id=verdicts[0].capability_id, audit_seq=verdicts[0].audit_seq
+        )
+        await self._note(request, execution_id, "started", call=granted)
+        return await self._execute(request, execution_id, tool, verdicts)
+
+    async def _execute(
+        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, verdicts: list[Verdict]
+    ) -> CallOutcome:
+        names = {
+            "server": request.server,
+            "tool": request.tool,
+            "principal_id": request.principal_id,
+            "execution_id": execution_id,
+        }
+        self._telemetry.emit("mcp.tool.start", {}, names)
+        began = self._clock.monotonic()
+
+        async def report(progress: float, message: str) -> None:
+            self._publish(
+                ToolProgress(
+                    session_id=request.session_id,
+                    execution_id=execution_id,
+                    progress=min(100.0, max(0.0, progress)),
+                    message=message,
+                )
+            )
+
+        context = ToolContext(
+            execution_id=execution_id,
+            principal_id=request.principal_id,
+            session_id=request.session_id,
+            verdicts=verdicts,
+            progress=report,
+        )
+        try:
+            result = await self._bounded(tool, request, context)
+        except asyncio.CancelledError:
+            error = Interrupted(
+                f"{request.server}/{request.tool} was cancelled", "it may have taken effect already"
+            )
+            await asyncio.shield(self._note(request, execution_id, "failed", error=error))
+            raise
+        except UmbrellaError as error:
+            duration = self._clock.monotonic() - began
+            self._telemetry.emit(
+                "mcp.tool.exception", {"duration_s": duration}, {**names, "code": error.code}
+            )
+            await self._note(request, execution_id, "failed", error=error)
+            raise
+        duration = self._clock.monotonic() - began
+        self._telemetry.emit("mcp.tool.stop", {"duration_s": duration}, names)
+        await self._note(request, execution_id, "completed", result=result)
+        return CallOutcome(
+            execution_id=execution_id,
+            session_id=request.session_id,
+            result=result,
+            duration_ms=round(duration * 1000, 3),
+            capability_id=verdicts[0].capability_id,
+        )
+
+    async def _bounded(self, tool: Tool, request: ToolRequest, context: ToolContext) -> ToolResult:
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                return await tool.execute(request.arguments, context)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"{request.server}/{request.tool} did not end within {request.timeout_s:g} s",
+                "give it more time with --timeout",
+            ) from error
+        except (UmbrellaError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise OurBug(f"{request.server}/{request.tool} failed unexpectedly: {error!r}"[:500]) from error
+
+    async def _obtain(
+        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, needed: Resource
+    ) -> Verdict:
+        """Return an allow, by what is held or by what profile or person add; or raise."""
+        context = Context(session_id=request.session_id, note=f"{request.server}/{request.tool}")
+        verdict = await self._kernel.authorize(request.principal_id, needed, context)
+        if verdict.allowed:
+            return verdict
+        session = self._sessions.get(request.session_id)
+        decision = decide(session, tool.info(), needed) if request.may_ask else Decision.DENY
+        if decision is Decision.DENY or verdict.reason == "security_error":
+            raise denial(request.principal_id, needed, verdict)
+        if decision is Decision.GRANT:
+            options = GrantOptions(delegation_depth=0, metadata={"by": f"profile {session.profile}"})
+        else:
+            options = await self._ask(request, execution_id, tool, needed, verdict)
+        await delegate_from_holdings(self._kernel, session.created_by, request.principal_id, needed, options)
+        verdict = await self._kernel.authorize(request.principal_id, needed, context)
+        if not verdict.allowed:
+            raise denial(request.principal_id, needed, verdict)
+        return verdict
+
+    async def _ask(
+        self,
+        request: ToolRequest,
+        execution_id: ExecutionId,
+        tool: Tool,
+        needed: Resource,
+        verdict: Verdict,
+    ) -> GrantOptions:
+        now = self._clock.now()
+        approval = Approval(
+            id=ApprovalId(new_id("ask", self._entropy)),
+            session_id=request.session_id,
+            execution_id=execution_id,
+            principal_id=request.principal_id,
+            server=request.server,
+            tool=request.tool,
+            arguments=request.arguments,
+            resource_uri=needed.uri,
+            reason=verdict.message,
+            fingerprint=self._desk.fingerprint(tool.info(), request.arguments),
+            asked_at=now,
+            expires_at=now + self._approval_timeout,
+        )
+        self._desk.open(approval)
+        try:
+            await self._sessions.add(request.session_id, ApprovalAsked(timestamp=now, approval=approval))
+            answer, by = await self._desk.wait(approval.id)
+        except asyncio.CancelledError:
+            withdrawn = Answer(allow=False, reason="the call was cancelled")
+            await asyncio.shield(self._answered(request.session_id, approval.id, withdrawn, SYSTEM))
+            raise
+        await self._answered(request.session_id, approval.id, answer, by)
+        if not answer.allow:
+            why = f": {answer.reason}" if answer.reason else ""
+            raise NotPermitted(
+                f"a person said no to {request.server}/{request.tool}{why}",
+                "do something else, or ask again with a better reason",
+                {"reason": "refused", "resource_uri": needed.uri},
+            )
+        return self._desk.terms(approval, answer)
+
+    async def _answered(
+        self, session_id: SessionId, approval_id: ApprovalId, answer: Answer, by: PrincipalId
+    ) -> None:
+        event = ApprovalAnswered(timestamp=self._clock.now(), approval_id=approval_id, answer=answer, by=by)
+        await self._sessions.add(session_id, event)
+
+    async def _note(
+        self,
+        request: ToolRequest,
+        execution_id: ExecutionId,
+        status: Any,
+        *,
+        call: ToolCall | None = None,
+        result: ToolResult | None = None,
+        error: UmbrellaError | None = None,
+    ) -> None:
+        event = ExecutionChanged(
+            timestamp=self._clock.now(),
+            execution_id=execution_id,
+            session_id=request.session_id,
+            principal_id=request.principal_id,
+            status=status,
+            call=call,
+            result=result,
+            error=None if error is None else error.body(),
+        )
+        event.validate()
+        await self._sessions.add(request.session_id, event)
+
+
+def denial(principal: PrincipalId, needed: Resource, verdict: Verdict) -> NotPermitted:
+    """The error of a denied access, with the exact grant that would allow it."""
+    grant = f"umbrella grant {principal} {verdict.needed or needed.uri}"
+    return NotPermitted(
+        verdict.message,
+        grant,
+        {
+            "reason": verdict.reason,
+            "principal_id": principal,
+            "resource_uri": needed.uri,
+            "grant": grant,
+            "audit_seq": verdict.audit_seq,
+        },
+    )
+
+
+async def delegate_from_holdings(
+    kernel: SecurityKernel, holder: PrincipalId, to: PrincipalId, needed: Resource, options: GrantOptions
+) -> Grant:
+    """Delegate a right out of whichever of the holder's capabilities allows it.
+
+    Raises:
+        NotPermitted: None of them does.
+    """
+    refusal: UmbrellaError | None = None
+    for capability in kernel.held_by(holder):
+        if not capability.resource_uri.startswith(f"mcp://{needed.type}/{needed.operation}/"):
+            continue
+        try:
+            handle = kernel.handle_of(capability.id, holder)
+            return await kernel.delegate(handle, holder, to, needed, options)
+        except NotPermitted as error:
+            refusal = error
+    raise refusal or NotPermitted(f"{holder} holds nothing for {needed.uri}", "grant only what you hold")

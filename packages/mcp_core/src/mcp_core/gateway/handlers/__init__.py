@@ -1,0 +1,1 @@
+"""One handler for each command, one file for each noun."""

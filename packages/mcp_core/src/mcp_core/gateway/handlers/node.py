@@ -1,0 +1,165 @@
+"""Commands about the node itself. Every figure is measured when it is asked for."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from mcp_core.agents.directory import Directory
+from mcp_core.gateway.gateway import Handler
+from mcp_core.gateway.handlers.security import AuditTrail
+from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.providers.lender import Lender
+from mcp_core.runtime.commit import Journal
+from mcp_interface.approval import ApprovalDesk
+from mcp_interface.commands import (
+    Check,
+    GetHealth,
+    GetStatus,
+    ModelStatus,
+    NodeStatus,
+    ShareVariables,
+    StopNode,
+)
+from mcp_interface.errors import NotPermitted, UmbrellaError
+from mcp_interface.ids import PrincipalId
+
+DISK_WARNING = 0.85
+DISK_ERROR = 0.95
+
+
+class Birth(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a node once it runs."""
+
+    version: str
+    pid: int
+    data_dir: Path
+    started_at: datetime
+    owner: PrincipalId
+    recovered: int
+
+
+class NodeCommands:
+    """Handlers over the node as a whole."""
+
+    def __init__(
+        self,
+        birth: Birth,
+        journal: Journal,
+        sessions: Sessions,
+        directory: Directory,
+        toolbox: Toolbox,
+        desk: ApprovalDesk,
+        audit: AuditTrail,
+        models: Lender,
+        stop: Callable[[], None],
+    ) -> None:
+        self._birth = birth
+        self._journal = journal
+        self._sessions = sessions
+        self._directory = directory
+        self._toolbox = toolbox
+        self._desk = desk
+        self._audit = audit
+        self._models = models
+        self._stop = stop
+
+    def handlers(self) -> dict[type, Handler]:
+        """Which command goes where."""
+        return {
+            GetStatus: self.status,
+            GetHealth: self.health,
+            StopNode: self.stop,
+            ShareVariables: self.share,
+        }
+
+    async def status(self, who: PrincipalId, command: GetStatus) -> NodeStatus:
+        """The node at a glance."""
+        return NodeStatus(
+            version=self._birth.version,
+            pid=self._birth.pid,
+            data_dir=str(self._birth.data_dir),
+            started_at=self._birth.started_at,
+            epoch=self._journal.epoch,
+            position=self._journal.bus.position,
+            owner=self._birth.owner,
+            sessions=self._sessions.count(),
+            agents=self._directory.count(),
+            servers=len(self._toolbox.host.statuses()),
+            pending_approvals=len(self._desk.pending()),
+            model=self._models.status(),
+            recovered=self._birth.recovered,
+        )
+
+    async def health(self, who: PrincipalId, command: GetHealth) -> list[Check]:
+        """Measure disk, journal, audit, servers and model."""
+        return [
+            await asyncio.to_thread(disk, self._birth.data_dir),
+            await self._journal_check(),
+            await self._audit_check(),
+            *self._server_checks(),
+            self._model_check(),
+        ]
+
+    async def stop(self, who: PrincipalId, command: StopNode) -> None:
+        """End the process after the answer is out."""
+        if who != self._birth.owner:
+            raise NotPermitted("only the owner of the node may stop it", "ask its owner")
+        asyncio.get_running_loop().call_later(0.05, self._stop)
+
+    async def share(self, who: PrincipalId, command: ShareVariables) -> ModelStatus:
+        """Take variables into memory."""
+        if who != self._birth.owner:
+            raise NotPermitted("only the owner of the node may lend it variables", "ask its owner")
+        self._models.lend(command.variables)
+        return self._models.status()
+
+    async def _journal_check(self) -> Check:
+        try:
+            head = await self._journal.head()
+        except UmbrellaError as error:
+            return Check(name="journal", status="error", detail=error.message, remedy=error.remedy)
+        return Check(name="journal", status="ok", detail=f"readable, {head} events")
+
+    async def _audit_check(self) -> Check:
+        try:
+            report = await self._audit.verify()
+        except UmbrellaError as error:
+            return Check(name="audit", status="error", detail=error.message, remedy=error.remedy)
+        if not report.ok:
+            return Check(name="audit", status="error", detail=report.problem, remedy="compare with a backup")
+        return Check(name="audit", status="ok", detail=f"chain of {report.entries} entries is whole")
+
+    def _server_checks(self) -> Sequence[Check]:
+        return [
+            Check(
+                name=f"server {status.name}",
+                status="ok" if status.state == "ready" else "warning",
+                detail=f"{status.state}, {status.tools} tools"
+                + (f": {status.error}" if status.error else ""),
+                remedy=f"see {status.log_file}" if status.error and status.log_file else "",
+            )
+            for status in self._toolbox.host.statuses()
+        ]
+
+    def _model_check(self) -> Check:
+        model = self._models.status()
+        if model.ready:
+            return Check(name="model", status="ok", detail=f"{model.provider} {model.model}".strip())
+        return Check(name="model", status="warning", detail="no model is configured", remedy=model.hint)
+
+
+def disk(place: Path) -> Check:
+    """How full the disk of the data directory is."""
+    usage = shutil.disk_usage(place)
+    full = usage.used / usage.total
+    detail = f"{full:.0%} used, {usage.free // 2**20} MiB free"
+    if full >= DISK_ERROR:
+        return Check(name="disk", status="error", detail=detail, remedy="free some space now")
+    if full >= DISK_WARNING:
+        return Check(name="disk", status="warning", detail=detail, remedy="free some space soon")
+    return Check(name="disk", status="ok", detail=detail)

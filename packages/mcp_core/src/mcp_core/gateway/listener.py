@@ -1,0 +1,234 @@
+"""Serves frames as JSON lines on the node's Unix socket, for every client outside the process."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mcp_core.gateway.gateway import Gateway
+from mcp_interface.client import (
+    MAX_FRAME,
+    PROTOCOL,
+    ClientFrame,
+    Failure,
+    Follow,
+    Happened,
+    Hello,
+    NodeFrame,
+    Notice,
+    PassedBy,
+    Request,
+    Result,
+    Unfollow,
+)
+from mcp_interface.codec import decode_json, encode_json
+from mcp_interface.errors import CallerMistaken, LoginRequired, NodeUnavailable, TooMuch, UmbrellaError
+from mcp_interface.ids import PrincipalId
+from mcp_interface.store import Record
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 256
+MAX_PENDING = 256
+"""Requests and follows of one connection that may be open at once."""
+HELLO_TIMEOUT = 10.0
+WRITE_TIMEOUT = 30.0
+"""Seconds after which a client that does not read is cut off."""
+
+
+class Listener:
+    """The socket door of one node."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._orphans: set[asyncio.Task[None]] = set()
+
+    async def open(self, path: Path) -> None:
+        """Listen; only the user of this process may connect."""
+        path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._accept, path, limit=MAX_FRAME)
+        path.chmod(0o600)
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        for orphan in list(self._orphans):
+            orphan.cancel()
+        await asyncio.gather(*self._orphans, return_exceptions=True)
+
+    def _adopt(self, task: asyncio.Task[None]) -> None:
+        """Let a request go on although its client has left."""
+        self._orphans.add(task)
+        task.add_done_callback(self._orphans.discard)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._connections) >= MAX_CONNECTIONS:
+            writer.close()
+            return
+        self._connections.add(task)
+        try:
+            await Connection(self._gateway, reader, writer, self._adopt).run()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client is gone, or the node is closing
+        except Exception:
+            log.exception("a connection failed")
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+
+class Connection:
+    """One client behind the socket."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        adopt: Callable[[asyncio.Task[None]], None],
+    ) -> None:
+        self._gateway = gateway
+        self._reader = reader
+        self._writer = writer
+        self._adopt = adopt
+        self._sending = asyncio.Lock()
+        self._work: dict[int, asyncio.Task[None]] = {}
+        self._following: set[int] = set()
+
+    async def run(self) -> None:
+        """Serve until the client leaves."""
+        try:
+            principal = await self._greet()
+            if principal is None:
+                return
+            while (frame := await self._receive()) is not None:
+                await self._take(principal, frame)
+        finally:
+            for key, task in list(self._work.items()):
+                if key in self._following:
+                    task.cancel()
+                else:
+                    self._adopt(task)
+
+    async def _greet(self) -> PrincipalId | None:
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                hello = await self._receive()
+            if not isinstance(hello, Hello):
+                raise LoginRequired("the first frame must be a hello")
+            if hello.protocol != PROTOCOL:
+                raise CallerMistaken(
+                    f"this node speaks protocol {PROTOCOL}, the client {hello.protocol}",
+                    "use a client and a node of the same version",
+                )
+            welcome = await self._gateway.welcome(hello.client)
+        except TimeoutError:
+            return None
+        except UmbrellaError as error:
+            await self._send(Failure(id=0, error=error.body()))
+            return None
+        await self._send(welcome)
+        return welcome.principal_id
+
+    async def _take(self, principal: PrincipalId, frame: ClientFrame) -> None:
+        if isinstance(frame, Unfollow):
+            task = self._work.pop(frame.id, None)
+            if task is not None:
+                task.cancel()
+            return
+        if isinstance(frame, Hello):
+            await self._send(Failure(id=0, error=CallerMistaken("hello was said already").body()))
+            return
+        if frame.id in self._work or len(self._work) >= MAX_PENDING:
+            problem = TooMuch(
+                f"id {frame.id} is in use, or {MAX_PENDING} requests are open", "wait for answers"
+            )
+            await self._send(Failure(id=frame.id, error=problem.body()))
+            return
+        if isinstance(frame, Follow):
+            self._following.add(frame.id)
+            work = self._follow(principal, frame)
+        else:
+            work = self._answer(principal, frame)
+        task = asyncio.get_running_loop().create_task(work)
+        self._work[frame.id] = task
+        task.add_done_callback(partial(self._ended, frame.id))
+
+    def _ended(self, key: int, task: asyncio.Task[None]) -> None:
+        self._work.pop(key, None)
+        self._following.discard(key)
+        if not task.cancelled() and isinstance(task.exception(), Exception):
+            self._writer.close()
+
+    async def _answer(self, principal: PrincipalId, request: Request) -> None:
+        try:
+            value: Any = await self._gateway.handle(principal, request.command)
+            encoded = encode_json(value)
+            if len(encoded) > MAX_FRAME - 1024:
+                raise TooMuch(f"the answer has {len(encoded)} bytes, more than a frame holds", "ask for less")
+        except UmbrellaError as error:
+            await self._send(Failure(id=request.id, error=error.body()))
+        else:
+            await self._send(Result(id=request.id, value=msgspec.Raw(encoded)))
+
+    async def _follow(self, principal: PrincipalId, follow: Follow) -> None:
+        try:
+            notices = self._gateway.follow(principal, follow.session_id, follow.after)
+            async for notice in notices:
+                await self._send(framed(follow.id, notice))
+            raise NodeUnavailable("the node is stopping", "start it again with: umbrella node start")
+        except UmbrellaError as error:
+            await self._send(Failure(id=follow.id, error=error.body()))
+
+    async def _receive(self) -> ClientFrame | None:
+        try:
+            line = await self._reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError:
+            return None
+        except asyncio.LimitOverrunError:
+            await self._send(Failure(id=0, error=TooMuch(f"a frame may have {MAX_FRAME} bytes").body()))
+            return None
+        try:
+            frame: ClientFrame = decode_json(line, ClientFrame)
+        except UmbrellaError as error:
+            await self._send(Failure(id=_id_of(line), error=error.body()))
+            return await self._receive()
+        return frame
+
+    async def _send(self, frame: NodeFrame) -> None:
+        async with self._sending:
+            self._writer.write(encode_json(frame) + b"\n")
+            try:
+                async with asyncio.timeout(WRITE_TIMEOUT):
+                    await self._writer.drain()
+            except TimeoutError:
+                self._writer.transport.abort()
+                raise ConnectionResetError("the client does not read") from None
+
+
+def framed(follow_id: int, notice: Notice) -> Happened | PassedBy:
+    """Wrap a notice for the follow that asked for it."""
+    if isinstance(notice, Record):
+        return Happened(id=follow_id, record=notice)
+    return PassedBy(id=follow_id, passing=notice)
+
+
+def _id_of(line: bytes) -> int:
+    """The id of a frame that could not be read, so that its sender need not wait for the deadline."""
+    try:
+        found = msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return 0
+    value = found.get("id") if isinstance(found, dict) else None
+    return value if isinstance(value, int) else 0

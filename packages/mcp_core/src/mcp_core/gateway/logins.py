@@ -1,0 +1,118 @@
+"""Who a connection speaks for: the node's token, one-time login codes, and login keys.
+
+Codes and keys are kept hashed in the key-value store; they survive a restart and can be taken back.
+"""
+
+import hashlib
+import hmac
+from datetime import datetime, timedelta
+from typing import Any
+
+from mcp_interface.clock import Clock, Entropy
+from mcp_interface.codec import from_external, to_external
+from mcp_interface.commands import Login, LoginCode, LoginKey
+from mcp_interface.errors import LoginRequired, NotFound
+from mcp_interface.ids import PrincipalId
+from mcp_interface.store import KeyValueStore, Transaction
+
+CODE_LIFE = timedelta(minutes=10)
+KEY_LIFE = timedelta(days=7)
+SECRET_BYTES = 32
+
+
+class Logins:
+    """Logins of one node.
+
+    Args:
+        token: The secret of the data directory; whoever can read it is the owner.
+        owner: The person whose node this is.
+    """
+
+    def __init__(
+        self, store: KeyValueStore, clock: Clock, entropy: Entropy, token: str, owner: PrincipalId
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._token = token
+        self.owner = owner
+
+    async def who(self, secret: str) -> PrincipalId:
+        """The person behind a token or login key.
+
+        Raises:
+            LoginRequired: Nobody.
+        """
+        if hmac.compare_digest(secret.encode(), self._token.encode()):
+            return self.owner
+        return (await self.check(secret)).principal_id
+
+    async def create(self, principal: PrincipalId) -> LoginCode:
+        """Make a code that can be exchanged once, within ten minutes."""
+        code = self._entropy.token(SECRET_BYTES).hex()
+        expires = self._clock.now() + CODE_LIFE
+        await self._store.put(
+            _name("code", code), to_external(Login(principal_id=principal, expires_at=expires))
+        )
+        await self._forget_expired()
+        return LoginCode(code=code, expires_at=expires)
+
+    async def redeem(self, code: str) -> LoginKey:
+        """Exchange a code for a key; the code is used up whatever happens next.
+
+        Raises:
+            LoginRequired: The code is unknown, used or too old.
+        """
+        key = self._entropy.token(SECRET_BYTES).hex()
+        now = self._clock.now()
+
+        def exchange(work: Transaction) -> Login | None:
+            try:
+                offered: Login = from_external(work.get(_name("code", code)), Login)
+            except NotFound:
+                return None
+            work.delete(_name("code", code))
+            if offered.expires_at <= now:
+                return None
+            login = Login(principal_id=offered.principal_id, expires_at=now + KEY_LIFE)
+            work.put(_name("key", key), to_external(login))
+            return login
+
+        login = await self._store.transaction(exchange)
+        if login is None:
+            raise LoginRequired(
+                "this login link is unknown, used or too old", "make a new one: umbrella serve prints it"
+            )
+        return LoginKey(key=key, login=login)
+
+    async def check(self, key: str) -> Login:
+        """Who holds a key.
+
+        Raises:
+            LoginRequired: Nobody (any more).
+        """
+        try:
+            login: Login = from_external(await self._store.get(_name("key", key)), Login)
+        except NotFound:
+            raise LoginRequired("not logged in", "open the login link that umbrella serve prints") from None
+        if login.expires_at <= self._clock.now():
+            raise LoginRequired("this login has expired", "open a new login link: umbrella serve prints one")
+        return login
+
+    async def end(self, key: str) -> None:
+        """Forget a key; harmless when repeated."""
+        await self._store.delete(_name("key", key))
+
+    async def _forget_expired(self) -> None:
+        now = self._clock.now()
+        for name in await self._store.list_keys("login:*"):
+            try:
+                value: Any = await self._store.get(name)
+            except NotFound:
+                continue
+            if datetime.fromisoformat(value["expires_at"]) <= now:
+                await self._store.delete(name)
+
+
+def _name(kind: str, secret: str) -> str:
+    return f"login:{kind}:{hashlib.sha256(secret.encode()).hexdigest()}"

@@ -1,0 +1,344 @@
+"""Sessions: one event-sourced actor each, and the list of them all.
+
+The list is a projection kept up to date from the bus; an actor is started when somebody needs its session
+and holds the whole state. What an earlier process left open is closed as interrupted when the actor loads.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mcp_core.gateway.state import SessionState, apply, stream_of, summarize
+from mcp_core.runtime.actor import Actor
+from mcp_core.runtime.commit import History, Journal
+from mcp_core.runtime.ref import Ref
+from mcp_core.runtime.supervisor import ChildSpec, Supervisor
+from mcp_interface.approval import Answer
+from mcp_interface.clock import Clock, Entropy
+from mcp_interface.errors import CallerMistaken, ErrorBody, Interrupted, LostRace, NotFound
+from mcp_interface.events import (
+    AgentJoined,
+    ApprovalAnswered,
+    ApprovalAsked,
+    ExecutionChanged,
+    SessionChanged,
+    SessionCreated,
+    SessionEnded,
+    SessionEvent,
+    TurnEnded,
+    TurnStarted,
+    UserMessage,
+)
+from mcp_interface.ids import SYSTEM, AgentId, MessageId, PrincipalId, SessionId, is_id, new_id
+from mcp_interface.session import Profile, Session
+from mcp_interface.store import Record
+
+SCHEMA = "session/1"
+CONSOLE = "command line"
+"""Title of the session that records a person's single tool calls."""
+
+
+class Add(msgspec.Struct, frozen=True):
+    """Ask: commit these events; answers the records."""
+
+    events: list[SessionEvent]
+
+
+class Post(msgspec.Struct, frozen=True):
+    """Ask: a person speaks; answers the records."""
+
+    author: PrincipalId
+    text: str
+
+
+class GetState(msgspec.Struct, frozen=True):
+    """Ask: a copy of the state as it is now."""
+
+
+class SessionActor(Actor):
+    """Owns one session's stream."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        session_id: SessionId,
+        journal: Journal,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        super().__init__(loop)
+        self._journal = journal
+        self._clock = clock
+        self._entropy = entropy
+        self._history: History[SessionState] = History(
+            journal,
+            stream_of(session_id),
+            initial=SessionState,
+            apply=apply,
+            clock=clock,
+            schema=SCHEMA,
+        )
+
+    async def started(self) -> None:
+        """Load, and close what an earlier process left open."""
+        await self._history.load()
+        if self._history.state.stale(self._journal.epoch):
+            await self._interrupt()
+
+    async def receive(self, message: Any) -> Any:
+        """Answer the asks above."""
+        match message:
+            case Add():
+                return await self._commit(message.events)
+            case Post():
+                message_id = MessageId(new_id("msg", self._entropy))
+                return await self._commit(
+                    [
+                        UserMessage(
+                            timestamp=self._clock.now(),
+                            message_id=message_id,
+                            author=message.author,
+                            text=message.text,
+                        )
+                    ]
+                )
+            case GetState():
+                state = self._history.state
+                return msgspec.structs.replace(
+                    state, window=list(state.window), running=dict(state.running), asked=dict(state.asked)
+                )
+        return await super().receive(message)
+
+    async def _commit(self, events: Sequence[SessionEvent]) -> list[Record]:
+        session = self._history.state.session
+        if session is not None and session.status == "terminated":
+            raise LostRace(f"{session.id} has ended", "begin a new session")
+        return await self._history.commit(*events)
+
+    async def _interrupt(self) -> None:
+        state, now, epoch = self._history.state, self._clock.now(), self._journal.epoch
+        session = state.session
+        if session is None:
+            return
+        events: list[SessionEvent] = []
+        for approval_id, asked in state.asked.items():
+            if asked.epoch < epoch:
+                answer = Answer(allow=False, reason="the node was restarted before anybody answered")
+                events.append(
+                    ApprovalAnswered(timestamp=now, approval_id=approval_id, answer=answer, by=SYSTEM)
+                )
+        for execution_id, running in state.running.items():
+            if running.epoch < epoch:
+                events.append(
+                    ExecutionChanged(
+                        timestamp=now,
+                        execution_id=execution_id,
+                        session_id=session.id,
+                        principal_id=running.principal_id,
+                        status="failed",
+                        error=interruption(running.server, running.tool),
+                    )
+                )
+        if state.turn is not None and state.turn.epoch < epoch:
+            error = Interrupted(
+                "the node stopped in the middle of this turn", "send a message to go on"
+            ).body()
+            events.append(TurnEnded(timestamp=now, turn_id=state.turn.id, status="interrupted", error=error))
+        if events:
+            await self._history.commit(*events)
+
+
+def interruption(server: str, tool: str) -> ErrorBody:
+    """The error of a tool call that the node did not survive."""
+    return Interrupted(
+        f"the node stopped while {server}/{tool} was running",
+        "it may or may not have taken effect; look before calling it again",
+        {"server": server, "tool": tool},
+    ).body()
+
+
+class Sessions:
+    """Creates, finds, lists and ends sessions."""
+
+    def __init__(self, journal: Journal, supervisor: Supervisor, clock: Clock, entropy: Entropy) -> None:
+        self._journal = journal
+        self._supervisor = supervisor
+        self._clock = clock
+        self._entropy = entropy
+        self._list: dict[SessionId, Session] = {}
+        self._refs: dict[SessionId, Ref] = {}
+        self._consoles: dict[PrincipalId, asyncio.Task[Session]] = {}
+
+    async def load(self) -> int:
+        """Read the list and settle what an earlier process left open; answers how many sessions that were."""
+        after = 0
+        open_work: dict[SessionId, set[str]] = {}
+        while page := await self._journal.read_all(after=after, streams="session:*"):
+            for record in page:
+                self._note(record)
+                _track(open_work, record)
+            after = page[-1].position
+        self._journal.bus.listen(self._heard)
+        unsettled = [session_id for session_id, work in open_work.items() if work]
+        for session_id in unsettled:
+            await self._ref(session_id).ask(GetState())
+        return len(unsettled)
+
+    def _heard(self, record: Record) -> None:
+        if record.stream.startswith("session:"):
+            self._note(record)
+
+    def _note(self, record: Record) -> None:
+        session_id = SessionId(record.stream.removeprefix("session:"))
+        session = summarize(self._list.get(session_id), record)
+        if session is not None:
+            self._list[session_id] = session
+
+    def get(self, session_id: SessionId, owner: PrincipalId | None = None) -> Session:
+        """One session as listed.
+
+        Raises:
+            NotFound: There is none, or it belongs to somebody else.
+        """
+        session = self._list.get(session_id)
+        if session is None or (owner is not None and session.created_by != owner):
+            raise NotFound(f"no session {session_id!r}", "list the sessions with: umbrella sessions list")
+        return session
+
+    def count(self) -> int:
+        """How many sessions have not ended."""
+        return sum(session.status != "terminated" for session in self._list.values())
+
+    def listed(self, owner: PrincipalId, ended: bool) -> list[Session]:
+        """A person's sessions, latest activity first."""
+        mine = [
+            session
+            for session in self._list.values()
+            if session.created_by == owner and (ended or session.status != "terminated")
+        ]
+        mine.sort(key=lambda session: (session.updated_at, session.id), reverse=True)
+        return mine
+
+    async def create(
+        self, owner: PrincipalId, title: str, profile: Profile, model: str, metadata: dict[str, Any]
+    ) -> Session:
+        """Begin a session; durable when it returns."""
+        session_id = SessionId(new_id("session", self._entropy))
+        event = SessionCreated(
+            timestamp=self._clock.now(),
+            session_id=session_id,
+            created_by=owner,
+            title=title,
+            profile=profile,
+            model=model,
+            metadata=metadata,
+        )
+        await self.add(session_id, event)
+        return self.get(session_id)
+
+    async def console(self, owner: PrincipalId) -> Session:
+        """The session that records a person's single tool calls; created on first use."""
+        task = self._consoles.get(owner)
+        if task is None or (task.done() and (task.exception() or self._ended(task.result().id))):
+            task = asyncio.get_running_loop().create_task(self._console(owner))
+            self._consoles[owner] = task
+        return await asyncio.shield(task)
+
+    async def _console(self, owner: PrincipalId) -> Session:
+        for session in self._list.values():
+            if (
+                session.created_by == owner
+                and session.metadata.get("kind") == "console"
+                and session.status == "active"
+            ):
+                return session
+        return await self.create(owner, CONSOLE, "careful", "", {"kind": "console"})
+
+    def _ended(self, session_id: SessionId) -> bool:
+        return self._list[session_id].status == "terminated"
+
+    async def add(self, session_id: SessionId, *events: SessionEvent) -> list[Record]:
+        """Commit events to a session.
+
+        Raises:
+            LostRace: The session has ended.
+        """
+        records: list[Record] = await self._ref(session_id).ask(Add(list(events)))
+        return records
+
+    async def post(self, session_id: SessionId, author: PrincipalId, text: str) -> Record:
+        """Commit what a person said."""
+        records: list[Record] = await self._ref(session_id).ask(Post(author, text))
+        return records[0]
+
+    async def state(self, session_id: SessionId) -> SessionState:
+        """A copy of a session's state."""
+        state: SessionState = await self._ref(session_id).ask(GetState())
+        return state
+
+    async def change(
+        self,
+        session_id: SessionId,
+        by: PrincipalId,
+        profile: Profile | None,
+        model: str | None,
+        title: str | None,
+    ) -> Session:
+        """Change settings; nothing is recorded when nothing is asked."""
+        if (profile, model, title) != (None, None, None):
+            await self.add(
+                session_id,
+                SessionChanged(timestamp=self._clock.now(), profile=profile, model=model, title=title, by=by),
+            )
+        return self.get(session_id)
+
+    async def join(self, session_id: SessionId, agent_id: AgentId) -> None:
+        """Record that an agent belongs to the session."""
+        session = self.get(session_id)
+        if len(session.agents) >= session.limits.max_agents:
+            raise CallerMistaken(
+                f"{session_id} has {len(session.agents)} agents, its limit", "stop one first"
+            )
+        await self.add(session_id, AgentJoined(timestamp=self._clock.now(), agent_id=agent_id))
+
+    async def end(self, session_id: SessionId, reason: str) -> None:
+        """End a session; harmless when repeated."""
+        if not self._ended(session_id):
+            await self.add(session_id, SessionEnded(timestamp=self._clock.now(), reason=reason))
+
+    def _ref(self, session_id: SessionId) -> Ref:
+        ref = self._refs.get(session_id)
+        if ref is None:
+            if not is_id("session", session_id):
+                raise NotFound(f"no session {session_id!r}", "list the sessions with: umbrella sessions list")
+            loop = asyncio.get_running_loop()
+            ref = self._supervisor.start(
+                ChildSpec(
+                    name=stream_of(session_id),
+                    make=lambda: SessionActor(loop, session_id, self._journal, self._clock, self._entropy),
+                    on_give_up=lambda _: self._forget(session_id),
+                )
+            )
+            self._refs[session_id] = ref
+        return ref
+
+    def _forget(self, session_id: SessionId) -> None:
+        self._refs.pop(session_id, None)
+
+
+def _track(open_work: dict[SessionId, set[str]], record: Record) -> None:
+    """Note what begins and ends, to find the sessions that need settling after a crash."""
+    work = open_work.setdefault(SessionId(record.stream.removeprefix("session:")), set())
+    match record.event:
+        case TurnStarted(turn_id=key) | TurnEnded(turn_id=key):
+            (work.add if isinstance(record.event, TurnStarted) else work.discard)(key)
+        case ExecutionChanged(execution_id=key, status=status):
+            (work.add if status == "started" else work.discard)(key)
+        case ApprovalAsked(approval=approval):
+            work.add(approval.id)
+        case ApprovalAnswered(approval_id=key):
+            work.discard(key)
+        case SessionEnded():
+            work.clear()

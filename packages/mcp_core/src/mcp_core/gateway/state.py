@@ -1,0 +1,189 @@
+"""What a session's events add up to. Pure: state and record in, state out; a replay gives the same."""
+
+from typing import Any
+
+import msgspec
+
+from mcp_interface.approval import Approval
+from mcp_interface.events import (
+    AgentJoined,
+    ApprovalAnswered,
+    ApprovalAsked,
+    AssistantMessage,
+    ExecutionChanged,
+    SessionChanged,
+    SessionCreated,
+    SessionEnded,
+    TurnEnded,
+    TurnStarted,
+    UserMessage,
+)
+from mcp_interface.ids import AgentId, ApprovalId, ExecutionId, PrincipalId, SessionId, TurnId
+from mcp_interface.provider import ChatMessage, ToolOutput
+from mcp_interface.session import Session
+from mcp_interface.store import Record
+
+TITLE = 80
+"""Characters of the first message that become the title of an untitled session."""
+
+
+class Running(msgspec.Struct, kw_only=True):
+    """A tool call that has started and not ended."""
+
+    epoch: int
+    principal_id: PrincipalId
+    server: str
+    tool: str
+    tool_use_id: str
+
+
+class Turn(msgspec.Struct, kw_only=True):
+    """The turn that is going on."""
+
+    id: TurnId
+    agent_id: AgentId
+    epoch: int
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """An open question."""
+
+    approval: Approval
+    epoch: int
+
+
+class SessionState(msgspec.Struct, kw_only=True):
+    """A session from the inside."""
+
+    session: Session | None = None
+    window: list[ChatMessage] = []
+    """The conversation as a model sees it, oldest first."""
+    running: dict[ExecutionId, Running] = {}
+    turn: Turn | None = None
+    asked: dict[ApprovalId, Asked] = {}
+    unanswered: bool = False
+    """A person has spoken since the last turn began."""
+
+    def stale(self, epoch: int) -> bool:
+        """Whether something was left open by an earlier process."""
+        begun = [item.epoch for item in self.running.values()] + [item.epoch for item in self.asked.values()]
+        if self.turn is not None:
+            begun.append(self.turn.epoch)
+        return any(item < epoch for item in begun)
+
+
+def summarize(session: Session | None, record: Record) -> Session | None:
+    """Move a session's listed record on by one event; None for a stream that does not begin properly."""
+    event = record.event
+    if isinstance(event, SessionCreated):
+        return Session(
+            id=event.session_id,
+            created_by=event.created_by,
+            title=event.title,
+            created_at=event.timestamp,
+            updated_at=event.timestamp,
+            profile=event.profile,
+            model=event.model,
+            metadata=event.metadata,
+        )
+    if session is None:
+        return None
+    changes: dict[str, Any] = {"updated_at": max(event.timestamp, session.updated_at)}
+    match event:
+        case SessionEnded():
+            changes |= {"status": "terminated", "busy": False}
+        case SessionChanged():
+            given = {"profile": event.profile, "model": event.model, "title": event.title}
+            changes |= {name: value for name, value in given.items() if value is not None}
+        case AgentJoined():
+            changes["agents"] = [*session.agents, event.agent_id]
+        case UserMessage():
+            changes["message_count"] = session.message_count + 1
+            changes["title"] = session.title or " ".join(event.text.split())[:TITLE]
+        case AssistantMessage():
+            changes["message_count"] = session.message_count + 1
+        case TurnStarted() | TurnEnded():
+            changes["busy"] = isinstance(event, TurnStarted)
+    return msgspec.structs.replace(session, **changes)
+
+
+def apply(state: SessionState, record: Record) -> None:
+    """Move a session's state on by one event."""
+    state.session = summarize(state.session, record)
+    event = record.event
+    match event:
+        case UserMessage():
+            state.window.append(ChatMessage(role="user", text=event.text))
+            state.unanswered = True
+        case AssistantMessage():
+            state.window.append(ChatMessage(role="assistant", text=event.text, tool_uses=event.tool_uses))
+        case TurnStarted():
+            state.turn = Turn(id=event.turn_id, agent_id=event.agent_id, epoch=record.epoch)
+            state.unanswered = False
+        case TurnEnded():
+            state.turn = None
+            _close_calls(state, f"not run: the turn was {event.status}")
+        case ExecutionChanged():
+            _execution(state, event, record.epoch)
+        case ApprovalAsked():
+            state.asked[event.approval.id] = Asked(approval=event.approval, epoch=record.epoch)
+        case ApprovalAnswered():
+            state.asked.pop(event.approval_id, None)
+        case SessionEnded():
+            state.running.clear()
+            state.asked.clear()
+            state.turn = None
+
+
+def _execution(state: SessionState, event: ExecutionChanged, epoch: int) -> None:
+    call = event.call
+    use = call.tool_use_id if call is not None else ""
+    if event.status == "started" and call is not None:
+        state.running[event.execution_id] = Running(
+            epoch=epoch,
+            principal_id=event.principal_id,
+            server=call.server,
+            tool=call.tool,
+            tool_use_id=use,
+        )
+        return
+    running = state.running.pop(event.execution_id, None)
+    use = running.tool_use_id if running is not None else use
+    if not use:
+        return
+    if event.result is not None:
+        output = ToolOutput(tool_use_id=use, text=event.result.text, is_error=event.result.is_error)
+    elif event.error is not None:
+        text = f"{event.error.message}. {event.error.remedy}".strip()
+        output = ToolOutput(tool_use_id=use, text=text, is_error=True)
+    else:
+        return
+    _answer(state, output)
+
+
+def _answer(state: SessionState, output: ToolOutput) -> None:
+    """Put a tool's output right behind the message that asked for it, as every vendor demands."""
+    for index in range(len(state.window) - 1, -1, -1):
+        message = state.window[index]
+        if any(use.id == output.tool_use_id for use in message.tool_uses):
+            following = state.window[index + 1] if index + 1 < len(state.window) else None
+            if following is not None and following.role == "tool":
+                if all(known.tool_use_id != output.tool_use_id for known in following.tool_outputs):
+                    following.tool_outputs.append(output)
+            else:
+                state.window.insert(index + 1, ChatMessage(role="tool", tool_outputs=[output]))
+            return
+
+
+def _close_calls(state: SessionState, why: str) -> None:
+    """Answer the tool calls of an ended turn that never came to run; models refuse unanswered ones."""
+    asked = [use.id for message in state.window for use in message.tool_uses]
+    known = {output.tool_use_id for message in state.window for output in message.tool_outputs}
+    for use in asked:
+        if use not in known:
+            _answer(state, ToolOutput(tool_use_id=use, text=why, is_error=True))
+
+
+def stream_of(session_id: SessionId) -> str:
+    """The name of a session's stream."""
+    return f"session:{session_id}"

@@ -1,0 +1,143 @@
+"""Every tool that can be called, first-party and remote, under one lookup."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+from mcp_core.protocol.arguments import ArgumentCheck
+from mcp_interface.address import Resource, tool_resource
+from mcp_interface.errors import NotFound
+from mcp_interface.server import ServerSpec, ServerStatus
+from mcp_interface.tool import Tool, ToolContext, ToolInfo, ToolResult
+
+
+class ServerHost(Protocol):
+    """What the toolbox needs of the MCP host (`mcp_core.protocol.Host`)."""
+
+    async def add(self, name: str, spec: ServerSpec) -> ServerStatus:
+        """Connect a server, or replace it."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Disconnect a server."""
+        ...
+
+    def statuses(self) -> list[ServerStatus]:
+        """All servers."""
+        ...
+
+    def tools(self, server: str | None = None) -> list[ToolInfo]:
+        """Tools that are known now."""
+        ...
+
+    async def find(self, server: str, tool: str, timeout: float) -> ToolInfo:
+        """One tool, waiting for its server to be ready."""
+        ...
+
+    async def call(
+        self, server: str, tool: str, arguments: dict[str, Any], *, timeout: float, progress: Any = None
+    ) -> ToolResult:
+        """Run one tool."""
+        ...
+
+
+class RemoteTool:
+    """A tool of an MCP server as a `Tool`. It needs the right to run exactly that tool."""
+
+    def __init__(self, host: ServerHost, info: ToolInfo, timeout: float) -> None:
+        self._host = host
+        self._info = info
+        self._timeout = timeout
+
+    def info(self) -> ToolInfo:
+        """The server's own description."""
+        return self._info
+
+    def validate_args(self, args: dict[str, Any]) -> None:
+        """Check against the tool's JSON Schema.
+
+        Raises:
+            CallerMistaken: Naming the argument and the rule.
+        """
+        ArgumentCheck(self._info.server, self._info.name, self._info.parameters)(args)
+
+    def needs(self, args: dict[str, Any]) -> Sequence[Resource]:
+        """The right to run this tool."""
+        return [tool_resource(self._info.server, self._info.name)]
+
+    async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Call the server."""
+        return await self._host.call(
+            self._info.server, self._info.name, args, timeout=self._timeout, progress=context.progress
+        )
+
+
+class Toolbox:
+    """Finds tools by server and name."""
+
+    def __init__(self, host: ServerHost, builtin: dict[str, Sequence[Tool]]) -> None:
+        self.host = host
+        self._builtin = {
+            server: {tool.info().name: tool for tool in tools} for server, tools in builtin.items()
+        }
+
+    @property
+    def builtin(self) -> frozenset[str]:
+        """Names that no MCP server can take."""
+        return frozenset(self._builtin)
+
+    def statuses(self) -> list[ServerStatus]:
+        """Built-in servers first, then the connected ones."""
+        own = [
+            ServerStatus(name=name, state="ready", protocol="built-in", tools=len(tools))
+            for name, tools in self._builtin.items()
+        ]
+        return own + self.host.statuses()
+
+    def listed(self, server: str | None = None) -> list[ToolInfo]:
+        """Tools of one server or of all.
+
+        Raises:
+            NotFound: No such server.
+        """
+        if server is not None and server not in {status.name for status in self.statuses()}:
+            raise self._no_server(server)
+        own = [
+            tool.info()
+            for name, tools in self._builtin.items()
+            if server in (None, name)
+            for tool in tools.values()
+        ]
+        if server in self._builtin:
+            return own
+        return own + self.host.tools(server)
+
+    async def find(self, server: str, tool: str, timeout: float) -> Tool:
+        """One tool, ready to be used.
+
+        Raises:
+            NotFound: No such server or tool; the remedy names close ones.
+            ServerUnavailable: The server does not answer.
+        """
+        if server in self._builtin:
+            found = self._builtin[server].get(tool)
+            if found is None:
+                raise NotFound(
+                    f"{server} has no tool {tool!r}", did_you_mean(tool, list(self._builtin[server]))
+                )
+            return found
+        if server not in {status.name for status in self.host.statuses()}:
+            raise self._no_server(server)
+        return RemoteTool(self.host, await self.host.find(server, tool, timeout), timeout)
+
+    def _no_server(self, server: str) -> NotFound:
+        names = [status.name for status in self.statuses()]
+        return NotFound(f"no server {server!r}", did_you_mean(server, names))
+
+
+def did_you_mean(wrong: str, known: Sequence[str]) -> str:
+    """A remedy that names what was probably meant."""
+    close = get_close_matches(wrong, known, n=3)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"there is {', '.join(known[:10])}" if known else "there is none yet"

@@ -1,0 +1,314 @@
+"""The composition root: builds one node out of its rooms, the only place that names concrete ones.
+
+async with Node(Settings.load(path)) as node:
+    client = node.client()
+    await client.connect(ClientInfo(name="mine", token=node.owner_token))
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from mcp_core.agents.directory import Directory
+from mcp_core.agents.llm import Assistant, Surroundings
+from mcp_core.agents.tool_executor import Caller, ToolExecutor
+from mcp_core.agents.worker import Worker
+from mcp_core.daemon import DataDir
+from mcp_core.gateway.gateway import Gateway
+from mcp_core.gateway.guard import Guard
+from mcp_core.gateway.handlers.agents import AgentCommands
+from mcp_core.gateway.handlers.node import Birth, NodeCommands
+from mcp_core.gateway.handlers.security import AuditTrail, SecurityCommands
+from mcp_core.gateway.handlers.servers import ServerCommands
+from mcp_core.gateway.handlers.sessions import SessionCommands
+from mcp_core.gateway.listener import Listener
+from mcp_core.gateway.local import LocalClient
+from mcp_core.gateway.logins import Logins
+from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.observe.telemetry import LocalTelemetry
+from mcp_core.protocol import Host
+from mcp_core.providers.lender import Lender
+from mcp_core.runtime.bus import Bus
+from mcp_core.runtime.commit import Journal
+from mcp_core.runtime.ref import Ref
+from mcp_core.runtime.registry import LocalRegistry
+from mcp_core.runtime.supervisor import Supervisor
+from mcp_core.settings import Settings
+from mcp_core.tools.filesystem import FileGate, filesystem_tools
+from mcp_interface.address import OPERATIONS, resource
+from mcp_interface.agent import AgentRecord
+from mcp_interface.approval import ApprovalDesk
+from mcp_interface.capability import MAX_DEPTH, GrantOptions, SecurityKernel
+from mcp_interface.client import ServerChanged
+from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
+from mcp_interface.errors import NotFound
+from mcp_interface.ids import AgentId, PrincipalId, new_id
+from mcp_interface.server import ServerSpec, ServerStatus
+from mcp_interface.store import KeyValueStore, Store
+
+log = logging.getLogger(__name__)
+
+OWNER_KEY = "owner"
+EXECUTOR = "tool-executor"
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """The concrete rooms below, seen through their contracts."""
+
+    place: DataDir
+    store: Store
+    bus: Bus
+    journal: Journal
+    audit: AuditTrail
+    kernel: SecurityKernel
+    desk: ApprovalDesk
+    gate: FileGate
+    owner: PrincipalId
+
+
+class Node:
+    """One node over one data directory.
+
+    Args:
+        settings: Where and within which bounds.
+        clock: Source of time.
+        entropy: Source of randomness.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, entropy: Entropy | None = None
+    ) -> None:
+        self.settings = settings
+        self._clock = clock or SystemClock()
+        self._entropy = entropy or SystemEntropy()
+        self._stack = AsyncExitStack()
+        self._stopping = asyncio.Event()
+        self._gateway: Gateway | None = None
+        self.telemetry = LocalTelemetry()
+        self.owner_token = ""
+
+    async def __aenter__(self) -> Self:
+        """Start.
+
+        Raises:
+            LostRace: Another node runs on this data directory.
+            StorageUnavailable: The disk refused.
+            StorageCorrupt: What is stored is not what was written; nothing is started.
+        """
+        async with AsyncExitStack() as stack:
+            await self._build(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop: the listener first, then agents, servers, and the store at last."""
+        await self._stack.aclose()
+
+    def client(self) -> LocalClient:
+        """A new client in this process, not connected yet."""
+        if self._gateway is None:
+            raise NotFound("the node is not running", "enter it with: async with")
+        return LocalClient(self._gateway)
+
+    async def close(self) -> None:
+        """As leaving the `async with` block."""
+        await self._stack.aclose()
+
+    async def stopped(self) -> None:
+        """Wait until somebody asks the node to stop."""
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """Ask the node to stop."""
+        self._stopping.set()
+
+    async def _build(self, stack: AsyncExitStack) -> None:
+        ground = await self._break_ground(stack)
+        clock, entropy, settings = self._clock, self._entropy, self.settings
+        models = Lender(settings.environ)
+        supervisor = Supervisor(clock, entropy)
+        registry: LocalRegistry[Ref] = LocalRegistry()
+        sessions = Sessions(ground.journal, supervisor, clock, entropy)
+        directory = Directory(
+            ground.journal, ground.store, ground.kernel, supervisor, registry, self.telemetry, clock, entropy
+        )
+        host = Host(clock, entropy, ground.place.logs, self._server_changed(ground.bus), models.variables)
+        stack.push_async_callback(host.close)
+        toolbox = Toolbox(host, {"fs": filesystem_tools(ground.gate)})
+        guard = Guard(
+            ground.kernel,
+            ground.desk,
+            toolbox,
+            sessions,
+            self.telemetry,
+            clock,
+            entropy,
+            ground.bus.pass_by,
+            settings.approval_timeout_s,
+        )
+        stack.push_async_callback(ground.bus.close)
+        stack.push_async_callback(directory.close)
+        stack.push_async_callback(supervisor.close, settings.stop_timeout_s)
+        caller = await self._people(directory, guard, sessions, toolbox, models, ground)
+        recovered = await sessions.load()
+        gateway = self._open_gateway(ground, sessions, directory, toolbox, models, recovered)
+        servers = ServerCommands(
+            toolbox, sessions, directory, caller, ground.journal, clock, settings.call_timeout_s
+        )
+        gateway.serve(servers.handlers())
+        self._gateway = gateway
+        connecting = asyncio.gather(*(connect(host, *item) for item in (await servers.load()).items()))
+        stack.callback(connecting.cancel)
+        listener = Listener(gateway)
+        stack.push_async_callback(listener.close)
+        await listener.open(ground.place.socket)
+        log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
+
+    async def _break_ground(self, stack: AsyncExitStack) -> Ground:
+        """What everything stands on: the directory, the store, the audit, the kernel."""
+        from mcp_persistence import SqliteStore
+        from mcp_security import Approvals, AuditLog, FilesystemGate, Kernel
+
+        clock, entropy = self._clock, self._entropy
+        place = DataDir(self.settings.data_dir)
+        stack.callback(place.lock().close)
+        self.owner_token = place.make_token(entropy)
+        store = await SqliteStore.open(place.journal, clock, self.telemetry)
+        stack.push_async_callback(store.close)
+        bus = Bus(store, await store.head())
+        journal = Journal(store, await store.claim(), bus)
+        audit = await AuditLog.open(place.audit, clock)
+        stack.push_async_callback(audit.close)
+        kernel = await Kernel.open(journal, journal.epoch, audit, clock, entropy, self.telemetry)
+        return Ground(
+            place=place,
+            store=store,
+            bus=bus,
+            journal=journal,
+            audit=audit,
+            kernel=kernel,
+            desk=Approvals(clock),
+            gate=FilesystemGate(),
+            owner=await self._owner(store, kernel),
+        )
+
+    async def _people(
+        self,
+        directory: Directory,
+        guard: Guard,
+        sessions: Sessions,
+        toolbox: Toolbox,
+        models: Lender,
+        ground: Ground,
+    ) -> Caller:
+        """Say how agents are made, bring back the list, and start the tool executor."""
+        directory.offer("tool_executor", lambda record: ToolExecutor(guard))
+        directory.offer("worker", lambda record: Worker())
+        await directory.load()
+        executor = await self._executor(directory)
+        caller = Caller(directory.ref(executor), executor, self._clock, self._entropy)
+        around = Surroundings(
+            sessions=sessions,
+            toolbox=toolbox,
+            calls=caller,
+            provider=models.provider,
+            publish=ground.bus.pass_by,
+            telemetry=self.telemetry,
+            clock=self._clock,
+            entropy=self._entropy,
+            max_steps=self.settings.max_turn_steps,
+            call_timeout_s=self.settings.call_timeout_s,
+        )
+        directory.offer("llm", lambda record: Assistant(record, around))
+        return caller
+
+    def _open_gateway(
+        self,
+        ground: Ground,
+        sessions: Sessions,
+        directory: Directory,
+        toolbox: Toolbox,
+        models: Lender,
+        recovered: int,
+    ) -> Gateway:
+        clock, entropy, release = self._clock, self._entropy, version("mcp-umbrella-core")
+        logins = Logins(ground.store, clock, entropy, self.owner_token, ground.owner)
+        gateway = Gateway(logins, sessions, ground.bus, release)
+        birth = Birth(
+            version=release,
+            pid=os.getpid(),
+            data_dir=self.settings.data_dir,
+            started_at=clock.now(),
+            owner=ground.owner,
+            recovered=recovered,
+        )
+        node = NodeCommands(
+            birth,
+            ground.journal,
+            sessions,
+            directory,
+            toolbox,
+            ground.desk,
+            ground.audit,
+            models,
+            self.stop,
+        )
+        gateway.serve(node.handlers())
+        gateway.serve(SecurityCommands(ground.audit, logins).handlers())
+        gateway.serve(AgentCommands(directory, sessions, ground.kernel).handlers())
+        gateway.serve(
+            SessionCommands(sessions, directory, ground.desk, ground.journal, clock, entropy).handlers()
+        )
+        return gateway
+
+    async def _owner(self, store: KeyValueStore, kernel: SecurityKernel) -> PrincipalId:
+        """The person whose node this is, with the root of all rights; made on the first start."""
+        try:
+            owner = PrincipalId(str(await store.get(OWNER_KEY)))
+        except NotFound:
+            owner = PrincipalId(new_id("user", self._entropy))
+            await store.put(OWNER_KEY, owner)
+        held = {capability.resource_uri for capability in kernel.held_by(owner)}
+        for kind, operations in OPERATIONS.items():
+            for operation in sorted(operations):
+                everything = resource(kind, operation, "**")
+                if everything.uri not in held:
+                    options = GrantOptions(delegation_depth=MAX_DEPTH, metadata={"by": "first start"})
+                    await kernel.request(owner, everything, options)
+        return owner
+
+    async def _executor(self, directory: Directory) -> AgentId:
+        for agent in directory.listed():
+            if agent.type == "tool_executor":
+                return agent.id
+        record: AgentRecord = await directory.spawn("tool_executor", EXECUTOR)
+        return record.id
+
+    def _server_changed(self, bus: Bus) -> Callable[[ServerStatus], None]:
+        def changed(status: ServerStatus) -> None:
+            self.telemetry.emit(
+                "mcp.server.state",
+                {"restarts": status.restarts},
+                {"server": status.name, "state": status.state},
+            )
+            bus.pass_by(ServerChanged(name=status.name, state=status.state, error=status.error))
+
+        return changed
+
+
+async def connect(host: Host, name: str, spec: ServerSpec) -> None:
+    """Connect one configured server at start; its failure is its status."""
+    try:
+        await host.add(name, spec)
+    except Exception:
+        log.exception("server %s could not be set up", name)

@@ -1,0 +1,164 @@
+"""All MCP servers of a node by name.
+
+Above: the node, which decides who may call. Below: one `Connection` each. Knows nothing of rights or journals.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from mcp_core.protocol.connections import Connection
+from mcp_core.protocol.reach import close_names
+from mcp_interface.clock import Clock, Entropy
+from mcp_interface.errors import InvalidRecord, NotFound, NodeUnavailable, TooMuch
+from mcp_interface.server import SERVER_NAME, ServerSpec, ServerStatus
+from mcp_interface.tool import ToolInfo, ToolResult
+
+MAX_SERVERS: Final = 200
+FIRST_ATTEMPT: Final = 15.0
+"""How long `add` waits; the attempt itself goes on."""
+
+
+class Host:
+    """The connected servers.
+
+    Args:
+        clock: For pauses and deadlines.
+        entropy: For jitter.
+        log_dir: Where stdio servers write their stderr.
+        on_change: Told every new status of every server, on the event loop; must not raise.
+        environment: Where `${VAR}` in specifications looks; None is the environment of the process.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        entropy: Entropy,
+        log_dir: Path,
+        on_change: Callable[[ServerStatus], None],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._entropy = entropy
+        self._log_dir = log_dir
+        self._on_change = on_change
+        self._environment = environment
+        self._connections: dict[str, Connection] = {}
+        self._closed = False
+
+    async def add(self, name: str, spec: ServerSpec) -> ServerStatus:
+        """Add or replace a server and wait for its first attempt, at most fifteen seconds.
+
+        A server that cannot be reached is a status with an error, not an exception, and is tried again.
+
+        Raises:
+            InvalidRecord: The name or the specification breaks a rule.
+            TooMuch: There are 200 servers already.
+            NodeUnavailable: The host is closed.
+        """
+        if SERVER_NAME.fullmatch(name) is None:
+            raise InvalidRecord(
+                "invalid_server_name",
+                f"{name[:80]!r} cannot be the name of a server",
+                "use 1 to 63 letters, digits, '_', '.', '-', beginning with a letter or digit",
+            )
+        spec.validate()
+        if self._closed:
+            raise NodeUnavailable("the node is stopping", "start it again")
+        old = self._connections.get(name)
+        if old is None and len(self._connections) >= MAX_SERVERS:
+            raise TooMuch(f"there are {MAX_SERVERS} servers already", "remove one")
+        connection = Connection(
+            name,
+            spec,
+            clock=self._clock,
+            entropy=self._entropy,
+            log_dir=self._log_dir,
+            on_change=self._on_change,
+            environment=self._environment,
+        )
+        self._connections[name] = connection
+        if old is not None:
+            await old.stop()
+        if self._connections.get(name) is connection:
+            connection.start()
+        return await connection.settled(FIRST_ATTEMPT)
+
+    async def remove(self, name: str) -> None:
+        """Disconnect and forget a server.
+
+        Raises:
+            NotFound: No such server.
+        """
+        connection = self._connection(name)
+        del self._connections[name]
+        await connection.stop()
+
+    def statuses(self) -> list[ServerStatus]:
+        """Every server's status, by name."""
+        return [self._connections[name].status for name in sorted(self._connections)]
+
+    def tools(self, server: str | None = None) -> list[ToolInfo]:
+        """Tools as last listed, of one server or of all, by server and name.
+
+        Raises:
+            NotFound: No such server.
+        """
+        connections = (
+            [self._connection(server)]
+            if server is not None
+            else [self._connections[name] for name in sorted(self._connections)]
+        )
+        return [known.tools[name] for known in connections for name in sorted(known.tools)]
+
+    def info(self, server: str, tool: str) -> ToolInfo:
+        """Describe one tool as last listed.
+
+        Raises:
+            NotFound: No such server or tool; names those that come close.
+        """
+        known = self._connection(server).tools
+        if tool not in known:
+            near = close_names(tool, known)
+            raise NotFound(
+                f"server {server!r} has no tool {tool[:200]!r}",
+                f"did you mean {near}?" if near else "list the server's tools",
+                {"server": server, "tool": tool},
+            )
+        return known[tool]
+
+    async def call(
+        self,
+        server: str,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        timeout: float | None = None,
+        progress: Callable[[float, str], Awaitable[None]] | None = None,
+    ) -> ToolResult:
+        """Run one tool; see `Connection.call`.
+
+        Raises:
+            NotFound: No such server or tool.
+            UmbrellaError: As `Connection.call`.
+        """
+        return await self._connection(server).call(tool, arguments, timeout=timeout, progress=progress)
+
+    async def close(self) -> None:
+        """Disconnect everything and end every child process; bounded, and harmless when repeated."""
+        self._closed = True
+        connections = list(self._connections.values())
+        self._connections.clear()
+        await asyncio.gather(*(connection.stop() for connection in connections))
+
+    def _connection(self, name: str) -> Connection:
+        found = self._connections.get(name)
+        if found is None:
+            near = close_names(name, self._connections)
+            raise NotFound(
+                f"there is no server {name[:80]!r}",
+                f"did you mean {near}?" if near else "list the servers, or add it",
+                {"server": name},
+            )
+        return found

@@ -1,0 +1,225 @@
+"""A stdio server's process as a transport of the SDK. Imports the SDK; imported late.
+
+Ours rather than the SDK's own for four promises: the death of the process is told to the watch, a request that
+the process never read is told from one that it did, a line has a longest length, and the whole process group
+is gone afterwards. The order of ending is the specification's: close stdin, wait, terminate, kill.
+"""
+
+import asyncio
+import os
+import signal
+import stat
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TextIO
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.client._transport import TransportStreams
+from mcp.client.stdio import get_default_environment
+from mcp.shared.message import SessionMessage
+from mcp_types import (
+    CONNECTION_CLOSED,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
+
+from mcp_core.protocol.watch import Watch
+from mcp_interface.server import ServerSpec
+
+MAX_LINE: Final = 32 * 1024 * 1024
+_CHUNK: Final = 256 * 1024
+_GRACE: Final = 2.0
+"""Seconds to end by itself once stdin is closed, and again once told to terminate."""
+_POLL: Final = 0.01
+_CLOSED: Final = (anyio.ClosedResourceError, anyio.BrokenResourceError)
+
+
+@asynccontextmanager
+async def process_transport(
+    spec: ServerSpec, errlog: TextIO, watch: Watch
+) -> AsyncGenerator[TransportStreams]:
+    """Start the server's process; it gets a minimal environment and what the specification names.
+
+    Raises:
+        OSError: The command cannot be started.
+    """
+    process = await asyncio.create_subprocess_exec(
+        spec.command or "",
+        *spec.args,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=errlog,
+        env=get_default_environment() | spec.env,
+        cwd=spec.cwd,
+        start_new_session=True,
+    )
+    server = _Server(process, watch)
+    tasks = [asyncio.create_task(server.read()), asyncio.create_task(server.write())]
+    try:
+        yield server.inbox, server.outbox
+    finally:
+        try:
+            await server.end()
+        finally:
+            server.kill()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1.0)
+            server.release()
+
+
+class _Server:
+    """The process, its two pumps and what it was asked."""
+
+    def __init__(self, process: asyncio.subprocess.Process, watch: Watch) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._stdin = process.stdin
+        self._stdout = process.stdout
+        self._watch = watch
+        self._heard: MemoryObjectSendStream[SessionMessage | Exception]
+        self.inbox: MemoryObjectReceiveStream[SessionMessage | Exception]
+        self._heard, self.inbox = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+        self._said: MemoryObjectReceiveStream[SessionMessage]
+        self.outbox: MemoryObjectSendStream[SessionMessage]
+        self.outbox, self._said = anyio.create_memory_object_stream[SessionMessage](0)
+        self._asked: dict[Any, int] = {}
+        self._written = 0
+        # A second handle on the pipe: asyncio closes its own as soon as the reader is gone.
+        self._pipe = os.dup(process.stdin.get_extra_info("pipe").fileno())
+
+    async def read(self) -> None:
+        """Pass on what the process prints, until it stops; then answer for it what it never read."""
+        with suppress(*_CLOSED):
+            async with self._heard:
+                await self._read_lines()
+                unread = self._unread()
+                self._watch.broke(self._watch.broken or self._obituary())
+                for request in unread:
+                    data = ErrorData(
+                        code=CONNECTION_CLOSED, message="Connection closed", data=self._watch.not_sent
+                    )
+                    await self._heard.send(
+                        SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=data))
+                    )
+
+    async def write(self) -> None:
+        """Pass on what the client says, noting where in the pipe each request begins."""
+        with suppress(*_CLOSED, OSError):
+            async with self._said:
+                async for item in self._said:
+                    message = item.message
+                    line = message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+                    if isinstance(message, JSONRPCRequest):
+                        self._asked[message.id] = self._written
+                    self._written += len(line)
+                    with suppress(OSError):  # the reader tells of the death, and what was unread by then
+                        self._stdin.write(line)
+                        await self._stdin.drain()
+
+    async def end(self) -> None:
+        """End the process, politely first; bounded."""
+        self.inbox.close()
+        self.outbox.close()
+        await asyncio.sleep(0)
+        self._close_pipe()
+        self._stdin.close()
+        if not await self._gone():
+            self._signal(signal.SIGTERM)
+            if not await self._gone():
+                self.kill()
+                await self._gone()
+
+    def kill(self) -> None:
+        """Kill whatever is left of the process group."""
+        self._signal(signal.SIGKILL)
+
+    def release(self) -> None:
+        """Let go of every handle."""
+        self._close_pipe()
+        for stream in (self._heard, self.inbox, self._said, self.outbox):
+            stream.close()
+        # A survivor may hold a pipe open; asyncio offers no public way to let go of it.
+        transport = getattr(self._process, "_transport", None)
+        if transport is not None:
+            transport.close()
+
+    async def _read_lines(self) -> None:
+        parts: list[bytes] = []
+        size = 0
+        while chunk := await self._stdout.read(_CHUNK):
+            *lines, rest = chunk.split(b"\n")
+            for line in lines:
+                parts.append(line)
+                await self._hear(b"".join(parts))
+                parts, size = [], 0
+            parts.append(rest)
+            size += len(rest)
+            if size > MAX_LINE:
+                self._watch.broke(f"it printed a line longer than {MAX_LINE} bytes")
+                return
+
+    async def _hear(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        item: SessionMessage | Exception
+        try:
+            item = SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+        except ValueError:
+            item = ValueError(line[:200].decode("utf-8", "replace"))
+        else:
+            if isinstance(item.message, JSONRPCResponse | JSONRPCError):
+                self._asked.pop(item.message.id, None)
+        await self._heard.send(item)
+
+    def _unread(self) -> list[Any]:
+        """The requests of which the dead process has not read a single byte."""
+        left = _bytes_in(self._pipe) if self._pipe >= 0 else 0
+        transport = self._stdin.transport
+        waiting = 0 if transport.is_closing() else transport.get_write_buffer_size()
+        read = self._written - left - waiting
+        return [request for request, begin in self._asked.items() if left and begin >= read]
+
+    def _obituary(self) -> str:
+        code = self._process.returncode
+        if code is None:
+            return "its process ended or closed its output"
+        return (
+            f"its process was killed by signal {-code}" if code < 0 else f"its process ended with code {code}"
+        )
+
+    async def _gone(self) -> bool:
+        # Not `wait()`: it also waits for the pipes, which a child of the server may hold open.
+        for _ in range(int(_GRACE / _POLL)):
+            if self._process.returncode is not None:
+                return True
+            await asyncio.sleep(_POLL)
+        return self._process.returncode is not None
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def _bytes_in(pipe: int) -> int:
+    """Bytes that nobody has read from a pipe; zero where the system cannot say."""
+    if not stat.S_ISFIFO(os.fstat(pipe).st_mode):
+        return 0
+    import fcntl
+    import termios
+
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0])
+    except OSError:
+        return 0

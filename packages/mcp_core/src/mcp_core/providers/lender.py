@@ -1,0 +1,52 @@
+"""The node's variables and the models they open: chosen when needed, kept while nothing changes."""
+
+from collections.abc import Mapping
+
+from mcp_core.providers.selection import choose, make_provider
+from mcp_interface.commands import ModelStatus
+from mcp_interface.errors import ModelUnavailable
+from mcp_interface.provider import Provider
+
+
+class Lender:
+    """Gives providers by model name.
+
+    Args:
+        environ: Where the node's variables begin; clients may lend more.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.variables = dict(environ)
+        """Live: MCP servers read their references here too. Never logged, never journaled."""
+        self._made: dict[str, tuple[Provider, str]] = {}
+
+    def __repr__(self) -> str:
+        return "Lender(…)"
+
+    def lend(self, variables: Mapping[str, str]) -> None:
+        """Take variables; an empty value removes one."""
+        for name, value in variables.items():
+            if value:
+                self.variables[name] = value
+            else:
+                self.variables.pop(name, None)
+        self._made.clear()
+
+    def provider(self, model: str) -> tuple[Provider, str]:
+        """The provider for a session's model choice, and the model's own name.
+
+        Raises:
+            ModelUnavailable: None is configured; the remedy says what to set.
+        """
+        if model not in self._made:
+            choice = choose(self.variables, model)
+            self._made[model] = (make_provider(choice), choice.model)
+        return self._made[model]
+
+    def status(self) -> ModelStatus:
+        """Whether a model is configured; nothing is sent to it."""
+        try:
+            choice = choose(self.variables, "")
+        except ModelUnavailable as error:
+            return ModelStatus(ready=False, hint=error.remedy)
+        return ModelStatus(ready=True, provider=choice.vendor, model=choice.model)

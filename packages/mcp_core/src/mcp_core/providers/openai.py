@@ -1,0 +1,120 @@
+"""Chat completions over the official `openai` SDK: OpenAI itself, Ollama, vLLM, llama.cpp and all compatibles.
+
+Imported late, by `selection.make_provider`. The format is in `openai_format`, the rest in `adapter`.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+from openai.types.chat import ChatCompletionChunk
+
+from mcp_core.providers import openai_format
+from mcp_core.providers.adapter import MAX_MODELS, Adapter
+from mcp_core.providers.transport import TIMEOUT
+from mcp_interface.clock import Clock
+from mcp_interface.provider import Chunk, Completion, Finished, TextChunk, ToolUseChunk, Usage
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+
+
+class OpenAICompatible(Adapter):
+    """A `Provider` that speaks chat completions.
+
+    Args:
+        base_url: Usually ends in `/v1`; empty is OpenAI itself.
+        api_key: Empty for local servers.
+        model: Empty takes the first of `/v1/models`, except at OpenAI itself, which lists far more than
+            chat models and charges for each.
+        clock: Waits between attempts.
+    """
+
+    vendor = "openai"
+    sdk_errors = (openai.OpenAIError,)
+
+    def __init__(self, *, base_url: str = "", api_key: str = "", model: str = "", clock: Clock) -> None:
+        super().__init__(base_url=base_url or OPENAI_URL, api_key=api_key, model=model, clock=clock)
+        host = urlsplit(self._base_url).hostname or ""
+        self._official = host == "openai.com" or host.endswith(".openai.com")
+
+    def write(self, completion: Completion, model: str) -> dict[str, Any]:
+        """Return the body of a request."""
+        return openai_format.request(completion, model, modern=self._official)
+
+    def pick(self, offered: list[str]) -> str:
+        """Take the first, but none at OpenAI itself."""
+        return "" if self._official else super().pick(offered)
+
+    async def offered(self, http: httpx2.AsyncClient) -> list[str]:
+        """List the endpoint's models."""
+        found: list[str] = []
+        async for model in self._client(http).models.list():
+            found.append(model.id)
+            if len(found) == MAX_MODELS:
+                break
+        return found
+
+    async def answer(
+        self, http: httpx2.AsyncClient, body: dict[str, Any], known: set[str]
+    ) -> AsyncGenerator[Chunk, None]:
+        """Send a body and read the answer; ends without `Finished` when the answer was cut off."""
+        reading = _Reading(known)
+        created = await self._client(http).chat.completions.create(**body)
+        async with cast("openai.AsyncStream[ChatCompletionChunk]", created) as events:
+            async for event in events:
+                if text := reading.take(event):
+                    yield TextChunk(text)
+        for chunk in reading.finish():
+            yield chunk
+
+    def _client(self, http: httpx2.AsyncClient) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(
+            api_key=self._api_key, base_url=self._base_url, http_client=http, timeout=TIMEOUT, max_retries=0
+        )
+
+
+class _Reading:
+    """What has been read of one answer."""
+
+    def __init__(self, known: set[str]) -> None:
+        self._calls = openai_format.Calls(known)
+        self._reported = ""
+        self._refusal = False
+        self._model = ""
+        self._usage = Usage()
+
+    def take(self, event: ChatCompletionChunk) -> str:
+        """Note one event and return the text in it."""
+        self._model = event.model or self._model
+        if event.usage is not None:
+            self._usage = Usage(
+                input_tokens=event.usage.prompt_tokens or 0, output_tokens=event.usage.completion_tokens or 0
+            )
+        text = ""
+        for choice in (event.choices or [])[:1]:
+            self._reported = choice.finish_reason or self._reported
+            delta = choice.delta
+            text = delta.content or ""
+            if delta.refusal:
+                self._refusal = True
+                text += delta.refusal
+            for call in delta.tool_calls or []:
+                function = call.function
+                self._calls.add(
+                    call.index,
+                    call.id or "",
+                    (function.name if function else "") or "",
+                    (function.arguments if function else "") or "",
+                )
+        return text
+
+    def finish(self) -> list[Chunk]:
+        """Return the tool calls and the end; nothing when no end was reported."""
+        if not self._reported:
+            return []
+        uses = self._calls.finish(cut=self._reported == "length")
+        reason = openai_format.stop_reason(self._reported, tool_uses=bool(uses), refusal=self._refusal)
+        end = Finished(stop_reason=reason, model=self._model, usage=self._usage)
+        return [*(ToolUseChunk(use) for use in uses), end]
