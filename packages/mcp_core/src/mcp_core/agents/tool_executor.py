@@ -132,5 +132,15 @@ class Caller:
             timestamp=self._clock.now(),
             session_id=request.session_id,
         )
-        task: asyncio.Task[CallOutcome] = await self._executor.ask(envelope)
+        asking = asyncio.ensure_future(self._executor.ask(envelope))
+        try:
+            task: asyncio.Task[CallOutcome] = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(_cancel)  # the call may have begun although we have no hold of it yet
+            raise
         return await task
+
+
+def _cancel(asking: "asyncio.Future[asyncio.Task[CallOutcome]]") -> None:
+    if not asking.cancelled() and asking.exception() is None:
+        asking.result().cancel()

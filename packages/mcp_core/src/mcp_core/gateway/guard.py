@@ -98,11 +98,15 @@ class Guard:
         granted = msgspec.structs.replace(
             call, capability_id=verdicts[0].capability_id, audit_seq=verdicts[0].audit_seq
         )
-        await self._note(request, execution_id, "started", call=granted)
-        return await self._execute(request, execution_id, tool, verdicts)
+        return await self._execute(request, execution_id, tool, granted, verdicts)
 
     async def _execute(
-        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, verdicts: list[Verdict]
+        self,
+        request: ToolRequest,
+        execution_id: ExecutionId,
+        tool: Tool,
+        call: ToolCall,
+        verdicts: list[Verdict],
     ) -> CallOutcome:
         names = {
             "server": request.server,
@@ -110,7 +114,6 @@ class Guard:
             "principal_id": request.principal_id,
             "execution_id": execution_id,
         }
-        self._telemetry.emit("mcp.tool.start", {}, names)
         began = self._clock.monotonic()
 
         async def report(progress: float, message: str) -> None:
@@ -131,6 +134,8 @@ class Guard:
             progress=report,
         )
         try:
+            await self._note(request, execution_id, "started", call=call)
+            self._telemetry.emit("mcp.tool.start", {}, names)
             result = await self._bounded(tool, request, context)
         except asyncio.CancelledError:
             error = Interrupted(

@@ -50,7 +50,7 @@ class ArgumentCheck:
 
 
 def _compile(schema: dict[str, Any]) -> Any:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]
     from referencing import Registry

@@ -11,7 +11,7 @@ from typing import Any, Final
 from mcp_core.protocol.connections import Connection
 from mcp_core.protocol.reach import close_names
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import InvalidRecord, NotFound, NodeUnavailable, TooMuch
+from mcp_interface.errors import InvalidRecord, NodeUnavailable, NotFound, TooMuch
 from mcp_interface.server import SERVER_NAME, ServerSpec, ServerStatus
 from mcp_interface.tool import ToolInfo, ToolResult
 

@@ -53,10 +53,7 @@ async def open_link(
     Raises:
         Exception: Whatever the transport or the SDK raises; the caller translates.
     """
-    if errlog is None:
-        transport = http_transport(spec, watch)
-    else:
-        transport = process_transport(spec, errlog, watch)
+    transport = http_transport(spec, watch) if errlog is None else process_transport(spec, errlog, watch)
 
     async def hear(message: Any) -> None:
         if isinstance(message, ToolListChangedNotification):

@@ -36,6 +36,8 @@ _CHUNK: Final = 256 * 1024
 _GRACE: Final = 2.0
 """Seconds to end by itself once stdin is closed, and again once told to terminate."""
 _POLL: Final = 0.01
+_NEVER: Final = 1 << 62
+"""Place in the pipe of a request that could not be written."""
 _CLOSED: Final = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 
@@ -116,11 +118,12 @@ class _Server:
                 async for item in self._said:
                     message = item.message
                     line = message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+                    self._stdin.write(line)
+                    failed = self._stdin.transport.is_closing()
                     if isinstance(message, JSONRPCRequest):
-                        self._asked[message.id] = self._written
-                    self._written += len(line)
+                        self._asked[message.id] = _NEVER if failed else self._written
+                    self._written += 0 if failed else len(line)
                     with suppress(OSError):  # the reader tells of the death, and what was unread by then
-                        self._stdin.write(line)
                         await self._stdin.drain()
 
     async def end(self) -> None:
@@ -179,12 +182,11 @@ class _Server:
         await self._heard.send(item)
 
     def _unread(self) -> list[Any]:
-        """The requests of which the dead process has not read a single byte."""
-        left = _bytes_in(self._pipe) if self._pipe >= 0 else 0
-        transport = self._stdin.transport
-        waiting = 0 if transport.is_closing() else transport.get_write_buffer_size()
-        read = self._written - left - waiting
-        return [request for request, begin in self._asked.items() if left and begin >= read]
+        """The requests of which nobody has read, or ever will read, a single byte."""
+        left = _abandoned(self._pipe) if self._pipe >= 0 else None
+        if left is None:
+            return []
+        return [request for request, begin in self._asked.items() if begin >= self._written - left]
 
     def _obituary(self) -> str:
         code = self._process.returncode
@@ -212,14 +214,19 @@ class _Server:
             self._pipe = -1
 
 
-def _bytes_in(pipe: int) -> int:
-    """Bytes that nobody has read from a pipe; zero where the system cannot say."""
+def _abandoned(pipe: int) -> int | None:
+    """Bytes left in a pipe that has no reader any more; None when it has one, or the system cannot say."""
     if not stat.S_ISFIFO(os.fstat(pipe).st_mode):
-        return 0
+        return None
     import fcntl
+    import select
     import termios
 
+    poll = select.poll()
+    poll.register(pipe, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return None
     try:
         return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0])
     except OSError:
-        return 0
+        return None

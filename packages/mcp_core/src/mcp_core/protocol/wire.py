@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND, CallToolResult, Tool
 from pydantic import ValidationError
@@ -68,7 +69,7 @@ def refusal(server: str, tool: str, error: Exception) -> UmbrellaError:
     )
 
 
-def percent(report: Callable[[float, str], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def percent(report: Callable[[float, str], Awaitable[None]]) -> ProgressFnT:
     """Turn the SDK's progress into 0 to 100 and a message; without a total the share stays zero."""
 
     async def told(progress: float, total: float | None, message: str | None) -> None:

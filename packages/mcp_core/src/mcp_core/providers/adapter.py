@@ -114,7 +114,7 @@ class Adapter(ABC):
 
     async def _offered(self) -> list[str]:
         try:
-            return (await call_again(self._list, self._clock))[:MAX_MODELS]
+            return list(dict.fromkeys(await call_again(self._list, self._clock)))
         except FailedRequest as failed:
             failure = failed.failure
         raise explain(failure, self._endpoint, "", self._api_key)

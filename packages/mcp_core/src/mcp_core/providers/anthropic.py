@@ -14,7 +14,7 @@ from anthropic.types import Usage as MessageUsage
 
 from mcp_core.providers import anthropic_format
 from mcp_core.providers.adapter import MAX_MODELS, Adapter
-from mcp_core.providers.arguments import MAX_TOOL_CALLS, Draft, unused_id
+from mcp_core.providers.arguments import MAX_TOOL_CALLS, Draft, settle, unused_id
 from mcp_core.providers.transport import TIMEOUT
 from mcp_interface.clock import Clock
 from mcp_interface.provider import Chunk, Completion, Finished, TextChunk, ToolUseChunk, Usage
@@ -110,12 +110,12 @@ class _Reading:
         if not self._reported:
             return []
         cut = self._reported == "max_tokens"
-        uses = [draft.finish(cut=cut) for _, draft in sorted(self._drafts.items())]
-        end = Finished(
-            stop_reason=anthropic_format.stop_reason(self._reported),
-            model=self._model,
-            usage=Usage(input_tokens=self._input_tokens, output_tokens=self._output_tokens),
+        reason, uses = settle(
+            anthropic_format.stop_reason(self._reported),
+            [draft.finish(cut=cut) for _, draft in sorted(self._drafts.items())],
         )
+        usage = Usage(input_tokens=self._input_tokens, output_tokens=self._output_tokens)
+        end = Finished(stop_reason=reason, model=self._model, usage=usage)
         return [*(ToolUseChunk(use) for use in uses), end]
 
     def _count(self, usage: MessageUsage | MessageDeltaUsage | None) -> None:

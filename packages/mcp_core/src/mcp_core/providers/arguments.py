@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_interface.provider import Completion, ToolUse
+from mcp_interface.provider import Completion, StopReason, ToolUse
 
 MAX_ARGUMENTS: Final = 1024 * 1024
 """Characters of the arguments of one call; what is longer is not kept."""
@@ -28,6 +28,18 @@ def unused_id(wanted: str, known: set[str]) -> str:
         fresh = f"{wanted or 'call'}-{count}"
     known.add(fresh)
     return fresh
+
+
+def settle(reason: StopReason, uses: list[ToolUse]) -> tuple[StopReason, list[ToolUse]]:
+    """Make the end of an answer agree with its calls; not every server does.
+
+    A refused answer calls nothing: what was written before the refusal is not to be run.
+    """
+    if reason == "refused":
+        return reason, []
+    if uses:
+        return ("length" if reason == "length" else "tool_use"), uses
+    return ("other" if reason == "tool_use" else reason), uses
 
 
 class Draft:

@@ -13,6 +13,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from mcp_core.providers import openai_format
 from mcp_core.providers.adapter import MAX_MODELS, Adapter
+from mcp_core.providers.arguments import settle
 from mcp_core.providers.transport import TIMEOUT
 from mcp_interface.clock import Clock
 from mcp_interface.provider import Chunk, Completion, Finished, TextChunk, ToolUseChunk, Usage
@@ -114,7 +115,9 @@ class _Reading:
         """Return the tool calls and the end; nothing when no end was reported."""
         if not self._reported:
             return []
-        uses = self._calls.finish(cut=self._reported == "length")
-        reason = openai_format.stop_reason(self._reported, tool_uses=bool(uses), refusal=self._refusal)
+        reason, uses = settle(
+            openai_format.stop_reason(self._reported, refusal=self._refusal),
+            self._calls.finish(cut=self._reported == "length"),
+        )
         end = Finished(stop_reason=reason, model=self._model, usage=self._usage)
         return [*(ToolUseChunk(use) for use in uses), end]

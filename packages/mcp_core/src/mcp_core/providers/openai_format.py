@@ -116,9 +116,6 @@ class Calls:
         return [draft.finish(cut=cut) for draft in self._drafts]
 
 
-def stop_reason(reported: str, *, tool_uses: bool, refusal: bool) -> StopReason:
-    """Map `finish_reason`; some servers say `stop` although they asked for a tool."""
-    reason: StopReason = _STOPS.get(reported, "other")
-    if refusal:
-        return "refused"
-    return "tool_use" if reason == "end" and tool_uses else reason
+def stop_reason(reported: str, *, refusal: bool) -> StopReason:
+    """Map `finish_reason`; a refusal in words can come with any."""
+    return "refused" if refusal else _STOPS.get(reported, "other")

@@ -9,14 +9,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from mcp_core.runtime.bus import Bus
 from mcp_interface.clock import Clock
 from mcp_interface.codec import decode_disk, encode_disk
 from mcp_interface.errors import UmbrellaError, VersionConflict
 from mcp_interface.events import Event
 from mcp_interface.ids import TraceId
 from mcp_interface.store import EventStore, Record, Snapshot, StreamInfo
-
-from mcp_core.runtime.bus import Bus
 
 log = logging.getLogger(__name__)
 

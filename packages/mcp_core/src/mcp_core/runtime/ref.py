@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pykka
-from mcp_interface.errors import DeadlineExceeded, NotFound, TooMuch, UmbrellaError
 
 from mcp_core.runtime.actor import Promise
+from mcp_interface.errors import DeadlineExceeded, NotFound, TooMuch, UmbrellaError
 
 ASK_TIMEOUT = 30.0
 """Seconds an ask waits unless told otherwise."""

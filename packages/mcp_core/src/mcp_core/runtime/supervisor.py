@@ -12,11 +12,11 @@ from typing import Literal
 
 import msgspec
 import pykka
-from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import DeadlineExceeded, LostRace
 
 from mcp_core.runtime.actor import Actor
 from mcp_core.runtime.ref import Ref
+from mcp_interface.clock import Clock, Entropy
+from mcp_interface.errors import DeadlineExceeded, LostRace
 
 log = logging.getLogger(__name__)
 

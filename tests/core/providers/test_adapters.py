@@ -1,0 +1,280 @@
+"""Both adapters over a real socket, with the real SDKs, against the scripted model."""
+
+import asyncio
+import gc
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, aclosing
+from typing import Any
+
+import pytest
+
+from mcp_core.providers import choose, make_provider
+from mcp_core.providers.attempts import BACKOFF
+from mcp_interface.errors import ModelUnavailable
+from mcp_interface.provider import (
+    ChatMessage,
+    Chunk,
+    Completion,
+    Finished,
+    TextChunk,
+    ToolOutput,
+    ToolSchema,
+    ToolUse,
+    ToolUseChunk,
+    Usage,
+)
+from scripted_model import KEY, MODEL, ScriptedModel, scripted_model
+
+TOOLS = [
+    ToolSchema(name=name, description=name, parameters={"type": "object", "properties": {}})
+    for name in ("fs__read_file", "git__git_log")
+]
+HI = Completion(model="", messages=[ChatMessage(role="user", text="Hi")], tools=TOOLS)
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def vendor(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Bench:
+    """One scripted model, and the adapter under test in front of it."""
+
+    def __init__(self, vendor: str, clock: Any, stack: ExitStack) -> None:
+        self.vendor = vendor
+        self.clock = clock
+        self.model: ScriptedModel
+        self._stack = stack
+
+    def script(self, *steps: dict[str, Any], **more: Any) -> None:
+        self.model = self._stack.enter_context(scripted_model({"steps": list(steps), **more}))
+
+    def provider(self, **environ: str) -> Any:
+        return make_provider(choose(self.model.environ(self.vendor) | environ, ""), self.clock)
+
+    def ask(self, completion: Completion = HI, **environ: str) -> list[Chunk]:
+        async def collect() -> list[Chunk]:
+            async with asyncio.timeout(20):
+                return [chunk async for chunk in self.provider(**environ).stream(completion)]
+
+        return asyncio.run(collect())
+
+    def refused(self, **environ: str) -> ModelUnavailable:
+        with pytest.raises(ModelUnavailable) as caught:
+            self.ask(**environ)
+        return caught.value
+
+
+@pytest.fixture
+def bench(vendor: str, clock: Any) -> Iterator[Bench]:
+    with ExitStack() as stack:
+        yield Bench(vendor, clock, stack)
+    gc.collect()  # what a stream leaves behind would warn here, and a warning fails
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextChunk))
+
+
+def test_text_streams_in_pieces_and_ends_with_usage(bench: Bench) -> None:
+    bench.script({"text": ["Hel", "lo"], "usage": [11, 5]})
+    assert bench.ask() == [
+        TextChunk("Hel"),
+        TextChunk("lo"),
+        Finished(stop_reason="end", model=MODEL, usage=Usage(input_tokens=11, output_tokens=5)),
+    ]
+
+
+def test_parallel_tool_calls_come_whole(bench: Bench) -> None:
+    calls = [
+        {"name_contains": "read", "arguments": {"path": "/a ü"}, "id": "one"},
+        {"name": "git__git_log", "arguments": {"n": 3}, "id": "two"},
+    ]
+    bench.script({"text": "Looking.", "tool_calls": calls})
+    chunks = bench.ask()
+    assert text_of(chunks) == "Looking."
+    assert [chunk.tool_use for chunk in chunks if isinstance(chunk, ToolUseChunk)] == [
+        ToolUse(id="one", name="fs__read_file", arguments={"path": "/a ü"}),
+        ToolUse(id="two", name="git__git_log", arguments={"n": 3}),
+    ]
+    assert isinstance(chunks[-1], Finished)
+    assert chunks[-1].stop_reason == "tool_use"
+
+
+def test_a_tool_result_reaches_the_model(bench: Bench) -> None:
+    bench.script({"tool_call": {"name_contains": "read"}}, {"text": "It says: {tool_output}"})
+    first = bench.ask()[0]
+    assert isinstance(first, ToolUseChunk)
+    said = [
+        *HI.messages,
+        ChatMessage(role="assistant", tool_uses=[first.tool_use]),
+        ChatMessage(role="tool", tool_outputs=[ToolOutput(tool_use_id=first.tool_use.id, text="42")]),
+    ]
+    assert text_of(bench.ask(Completion(model="", messages=said, tools=TOOLS))) == "It says: 42"
+
+
+def test_arguments_that_are_not_json_become_a_problem_and_not_an_error(bench: Bench) -> None:
+    bench.script({"tool_call": {"name": "fs__read_file", "raw_arguments": '{"path": '}})
+    first = bench.ask()[0]
+    assert isinstance(first, ToolUseChunk)
+    assert "not JSON" in first.tool_use.problem
+
+
+@pytest.mark.parametrize("stop", ["length", "refused"])
+def test_the_reason_for_stopping_is_told(bench: Bench, stop: str) -> None:
+    bench.script({"text": "Well", "stop": stop})
+    end = bench.ask()[-1]
+    assert isinstance(end, Finished)
+    assert end.stop_reason == stop
+
+
+def test_the_first_model_on_offer_is_the_default(bench: Bench) -> None:
+    bench.script({"text": "A"}, {"text": "B"}, models=["first", "second"])
+    variable = f"{bench.vendor.upper()}_MODEL"
+    bench.ask(**{variable: ""})
+    bench.ask(**{variable: "second"})
+    assert [entry["model"] for entry in bench.model.requests()] == ["first", "second"]
+    assert asyncio.run(bench.provider(**{variable: "second"}).models()) == ["second", "first"]
+    assert asyncio.run(bench.provider(**{variable: ""}).models()) == ["first", "second"]
+
+
+def test_an_endpoint_without_models_says_which_variable_to_set(bench: Bench) -> None:
+    bench.script(models=[])
+    assert f"{bench.vendor.upper()}_MODEL" in bench.refused(**{f"{bench.vendor.upper()}_MODEL": ""}).remedy
+
+
+def test_a_local_server_needs_no_key(bench: Bench) -> None:
+    bench.script({"text": "Hello"})
+    assert text_of(bench.ask(**{f"{bench.vendor.upper()}_API_KEY": ""})) == "Hello"
+
+
+# -- trouble -----------------------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_is_tried_again_and_then_named(bench: Bench) -> None:
+    bench.script()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # bound and not listening: it stays refused
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+        error = bench.refused(**{f"{bench.vendor.upper()}_BASE_URL": url})
+    assert f"nothing answers at {url}" in error.message
+    assert bench.clock.slept == list(BACKOFF)
+
+
+@pytest.mark.parametrize(
+    ("status", "says", "attempts"),
+    [(400, "does not accept", 1), (401, "refused the key", 1), (404, "knows no model", 1), (500, "order", 4)],
+)
+def test_a_refusal_is_explained(bench: Bench, status: int, says: str, attempts: int) -> None:
+    bench.script(*[{"status": status, "error": f"because \x1b[2J {KEY}"}] * 5)
+    error = bench.refused()
+    assert says in error.message
+    assert "because" in error.message
+    assert "\x1b" not in error.message
+    assert error.details["status"] == status
+    assert len(bench.model.requests()) == attempts
+
+
+def test_too_many_requests_wait_as_asked_and_then_succeed(bench: Bench) -> None:
+    bench.script({"status": 429, "retry_after": 7}, {"status": 503}, {"text": "Now."})
+    assert text_of(bench.ask()) == "Now."
+    assert bench.clock.slept == [7.0, BACKOFF[1]]
+
+
+def test_a_stream_cut_before_it_said_anything_is_tried_again(bench: Bench) -> None:
+    bench.script({"text": "lost", "cut_after": 0}, {"text": "Here."})
+    assert text_of(bench.ask()) == "Here."
+
+
+@pytest.mark.parametrize("broken", [{"cut_after": 1}, {"error_after": 1, "code": "overloaded_error"}])
+def test_a_stream_that_breaks_in_the_middle_is_never_begun_anew(bench: Bench, broken: dict[str, Any]) -> None:
+    bench.script({"text": ["one ", "two"], **broken}, {"text": "other"})
+    seen: list[Chunk] = []
+
+    async def collect() -> None:
+        async for chunk in bench.provider().stream(HI):
+            seen.append(chunk)
+
+    with pytest.raises(ModelUnavailable):
+        asyncio.run(collect())
+    assert seen == [TextChunk("one ")]
+    assert len(bench.model.requests()) == 1
+    assert bench.clock.slept == []
+
+
+def test_a_stream_that_is_not_json_is_garbled(bench: Bench) -> None:
+    bench.script({"garbage": True})
+    assert bench.refused().details["kind"] == "garbled"
+
+
+def test_a_base_url_with_the_wrong_path_says_how_it_ends(bench: Bench) -> None:
+    bench.script({"text": "never"})
+    wrong = bench.model.url if bench.vendor == "openai" else f"{bench.model.url}/v1"
+    assert "/v1" in bench.refused(**{f"{bench.vendor.upper()}_BASE_URL": wrong}).remedy
+
+
+# -- leaving, proxies and secrets --------------------------------------------------------------------------
+
+
+async def until_left(model: ScriptedModel) -> None:
+    async with asyncio.timeout(5):
+        while (await asyncio.to_thread(model.requests))[0]["ended"] == "running":
+            await asyncio.sleep(0.01)
+
+
+def test_closing_the_iterator_closes_the_stream(bench: Bench) -> None:
+    bench.script({"text": ["one", "two"], "chunk_delay": 0.3, "delay": 0.0})
+
+    async def leave() -> None:
+        async with aclosing(bench.provider().stream(HI)) as chunks:
+            assert await anext(chunks) == TextChunk("one")
+        await until_left(bench.model)
+
+    asyncio.run(leave())
+    assert bench.model.requests()[0]["ended"] == "disconnected"
+
+
+def test_cancelling_while_waiting_closes_the_stream(bench: Bench) -> None:
+    bench.script({"text": "late", "delay": 60})
+
+    async def leave() -> None:
+        task = asyncio.create_task(anext(bench.provider().stream(HI)))
+        async with asyncio.timeout(10):
+            while not await asyncio.to_thread(bench.model.requests):
+                await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until_left(bench.model)
+
+    asyncio.run(leave())
+    assert bench.model.requests()[0]["ended"] == "disconnected"
+
+
+def test_a_proxy_of_the_environment_does_not_stand_before_loopback(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    bench.script({"text": "Direct."})
+    assert text_of(bench.ask()) == "Direct."
+
+
+@pytest.mark.parametrize(
+    "step", [{"status": 401, "error": f"bad key {KEY}"}, {"garbage": True}, {"cut_after": 0}]
+)
+def test_the_key_is_sent_and_shown_nowhere(
+    bench: Bench, step: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.script(*[step] * 4)
+    with caplog.at_level(logging.DEBUG):
+        error = bench.refused()
+    assert KEY in str(bench.model.requests()[0]["headers"])
+    assert KEY not in caplog.text
+    assert KEY not in repr(bench.provider())
+    seen: BaseException | None = error
+    while seen is not None:
+        assert KEY not in f"{seen} {seen!r} {seen.args} {getattr(seen, 'details', '')}"
+        seen = seen.__cause__ or seen.__context__

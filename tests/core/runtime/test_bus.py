@@ -1,0 +1,134 @@
+import asyncio
+import random
+
+import pytest
+
+from mcp_core.runtime.bus import Bus
+from mcp_core.runtime.commit import Journal
+from mcp_interface.client import TextDelta
+from mcp_interface.errors import TooMuch
+from mcp_interface.events import UserMessage
+from mcp_interface.ids import MessageId, PrincipalId, SessionId, TurnId, new_id
+from mcp_interface.store import Record
+from mcp_interface.testing import START, MemoryStore, SeededEntropy
+
+ENTROPY = SeededEntropy()
+SESSION = SessionId(new_id("session", ENTROPY))
+STREAM = f"session:{SESSION}"
+
+
+def message(text: str) -> UserMessage:
+    return UserMessage(
+        timestamp=START,
+        message_id=MessageId(new_id("msg", ENTROPY)),
+        author=PrincipalId("system"),
+        text=text,
+    )
+
+
+async def _take(bus: Bus, count: int, after: int = 0, session: SessionId | None = None) -> list[int]:
+    positions = []
+    async with asyncio.timeout(5):
+        async for notice in bus.follow(session, after):
+            assert isinstance(notice, Record)
+            positions.append(notice.position)
+            if len(positions) == count:
+                break
+    return positions
+
+
+def test_records_reach_followers_in_order_however_their_appends_finish() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        epoch = await store.claim()
+        bus = Bus(store, 0)
+        records = []
+        for number in range(50):
+            records += await store.append(f"stream-{number}", [message("x")], expected=0, epoch=epoch)
+        taking = asyncio.create_task(_take(bus, 50))
+        await asyncio.sleep(0)
+        random.Random(3).shuffle(records)
+        for record in records:
+            bus.publish([record])
+        assert await taking == list(range(1, 51))
+
+    asyncio.run(scenario())
+
+
+def test_a_follower_gets_the_past_and_then_the_present_without_gap_or_repeat() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        bus = Bus(store, 0)
+        journal = Journal(store, await store.claim(), bus)
+
+        async def write(first: int, last: int) -> None:
+            for version in range(first, last):
+                await journal.append(STREAM, [message("x")], expected=version, epoch=journal.epoch)
+                await asyncio.sleep(0)
+
+        await write(0, 30)
+        taking = asyncio.create_task(_take(bus, 60, after=10, session=SESSION))
+        await write(30, 70)
+        assert await taking == list(range(11, 71))
+
+    asyncio.run(scenario())
+
+
+def test_a_record_whose_appender_saw_an_error_does_not_hold_back_the_others() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        epoch = await store.claim()
+        bus = Bus(store, 0)
+        await store.append("lost", [message("never published")], expected=0, epoch=epoch)
+        later = await store.append("seen", [message("published")], expected=0, epoch=epoch)
+        taking = asyncio.create_task(_take(bus, 2))
+        await asyncio.sleep(0)
+        bus.publish(later)
+        assert await taking == [1, 2]
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_appender_does_not_keep_its_record_from_the_followers() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        bus = Bus(store, 0)
+        journal = Journal(store, await store.claim(), bus)
+        appending = asyncio.create_task(
+            journal.append(STREAM, [message("x")], expected=0, epoch=journal.epoch)
+        )
+        await asyncio.sleep(0)
+        appending.cancel()
+        assert await _take(bus, 1) == [1]
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_reader_loses_passing_notices_first_and_is_told_before_it_loses_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mcp_core.runtime.bus.QUEUE", 20)
+    monkeypatch.setattr("mcp_core.runtime.bus.PASSING", 5)
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        bus = Bus(store, 0)
+        journal = Journal(store, await store.claim(), bus)
+        follower = bus.follow(SESSION)
+        first = asyncio.ensure_future(anext(follower))
+        await asyncio.sleep(0)
+        delta = TextDelta(session_id=SESSION, turn_id=TurnId("t"), message_id=MessageId("m"), text="x")
+        for _ in range(50):
+            bus.pass_by(delta)
+        for version in range(16):
+            await journal.append(STREAM, [message("x")], expected=version, epoch=journal.epoch)
+        assert isinstance(await first, TextDelta)
+        kept = [await anext(follower) for _ in range(19)]
+        assert sum(isinstance(notice, TextDelta) for notice in kept) < 6
+        for version in range(16, 60):
+            await journal.append(STREAM, [message("x")], expected=version, epoch=journal.epoch)
+        with pytest.raises(TooMuch):
+            async for _ in follower:
+                pass
+
+    asyncio.run(scenario())
