@@ -1,12 +1,16 @@
 """How values become bytes: MessagePack on disk, JSON on the wire and for people.
 
 Both are lossless for every struct of this package, with one exception made on purpose: sealed values (a
-capability's signature, a handle) reach the disk but are null in JSON. Times are ISO 8601 in UTC. Unknown
-fields are ignored on reading, so that an older reader survives a newer writer; missing ones take defaults.
+capability's signature, a handle) reach the disk but are null in JSON. So are, for want of a word in JSON, the
+floats that are no numbers (NaN and the infinities). Times are ISO 8601 in UTC. Unknown fields are ignored on reading, so that an older reader survives a newer writer; missing ones take defaults.
+
+Every struct of this package is serializable, by `to_external` and `from_external`; there is no second way.
+What knows rules of its own beyond types is `Validatable`; reading does not check them, `validate` does.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol, Self, TypeVar
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -14,19 +18,6 @@ from mcp_interface.capability import Sealed
 from mcp_interface.errors import InvalidRecord
 
 T = TypeVar("T")
-
-
-class Serializable(Protocol):
-    """Can leave the process as a JSON-compatible mapping and come back equal, sealed fields apart."""
-
-    def to_external(self) -> Mapping[str, Any]:
-        """Return plain data with ISO 8601 times."""
-        ...
-
-    @classmethod
-    def from_external(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from plain data; raises `InvalidRecord` naming the field."""
-        ...
 
 
 class Validatable(Protocol):
@@ -55,13 +46,37 @@ def _seal(kind: type, value: Any) -> Any:
     raise TypeError(f"{kind.__name__} cannot be decoded from {type(value).__name__}")
 
 
+# What msgspec lets through besides its own errors: texts that are no Unicode, nesting without end.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+_UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
+
 _json = msgspec.json.Encoder(enc_hook=_hide)
 _disk = msgspec.msgpack.Encoder(enc_hook=_keep)
 
 
+_UNENCODABLE = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
+
+
+@lru_cache(maxsize=256)
+def _json_reader(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, dec_hook=_seal)
+
+
+@lru_cache(maxsize=256)  # a decoder of the union of all events is dear to make, cheap to use
+def _disk_reader(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind, dec_hook=_seal)
+
+
 def encode_json(value: Any) -> bytes:
-    """Encode for the wire; sealed values become null."""
-    return _json.encode(value)
+    """Encode for the wire; sealed values become null.
+
+    Raises:
+        InvalidRecord: Rule `unencodable`: an object without a form outside, a lone surrogate, too deep nesting.
+    """
+    try:
+        return _json.encode(value)
+    except _UNWRITABLE as error:
+        raise _unwritable(value, error) from error
 
 
 def decode_json(data: bytes | str, kind: type[T] | Any) -> T:
@@ -71,14 +86,23 @@ def decode_json(data: bytes | str, kind: type[T] | Any) -> T:
         InvalidRecord: Rule `malformed`; the message names the path of the field.
     """
     try:
-        return msgspec.json.decode(data, type=kind, dec_hook=_seal)
-    except msgspec.MsgspecError as error:
+        value: T = _json_reader(cast("Hashable", kind)).decode(data)
+    except _UNREADABLE as error:
         raise InvalidRecord("malformed", f"not a valid {_name(kind)}: {error}") from error
+    return value
 
 
 def encode_disk(value: Any) -> bytes:
-    """Encode for the journal; sealed values are kept."""
-    return _disk.encode(value)
+    """Encode for the journal; sealed values are kept.
+
+    Raises:
+        InvalidRecord: Rule `unencodable`: an object without a form outside, a lone surrogate,
+            too deep nesting, an integer beyond 64 bits.
+    """
+    try:
+        return _disk.encode(value)
+    except _UNWRITABLE as error:
+        raise _unwritable(value, error) from error
 
 
 def decode_disk(data: bytes, kind: type[T] | Any) -> T:
@@ -88,14 +112,22 @@ def decode_disk(data: bytes, kind: type[T] | Any) -> T:
         InvalidRecord: Rule `malformed`.
     """
     try:
-        return msgspec.msgpack.decode(data, type=kind, dec_hook=_seal)
-    except msgspec.MsgspecError as error:
+        value: T = _disk_reader(cast("Hashable", kind)).decode(data)
+    except _UNREADABLE as error:
         raise InvalidRecord("malformed", f"not a valid {_name(kind)}: {error}") from error
+    return value
 
 
 def to_external(value: Any) -> Any:
-    """Turn any struct into JSON-compatible builtins."""
-    return msgspec.to_builtins(value, enc_hook=_hide)
+    """Turn any struct into JSON-compatible builtins; times become ISO 8601 text, sealed values None.
+
+    Raises:
+        InvalidRecord: Rule `unencodable`.
+    """
+    try:
+        return msgspec.to_builtins(value, enc_hook=_hide)
+    except _UNWRITABLE as error:
+        raise _unwritable(value, error) from error
 
 
 def from_external(data: Any, kind: type[T] | Any) -> T:
@@ -106,8 +138,20 @@ def from_external(data: Any, kind: type[T] | Any) -> T:
     """
     try:
         return msgspec.convert(data, type=kind, dec_hook=_seal)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise InvalidRecord("malformed", f"not a valid {_name(kind)}: {error}") from error
+
+
+def _unwritable(value: Any, error: Exception) -> InvalidRecord:
+    return InvalidRecord("unencodable", f"a {_name(type(value))} has no form outside: {error}")
+
+
+def _unencodable(value: Any, error: Exception) -> InvalidRecord:
+    return InvalidRecord(
+        "unencodable",
+        f"a part of {type(value).__name__} is not data: {error}",
+        "give plain JSON-compatible values",
+    )
 
 
 def _name(kind: Any) -> str:

@@ -98,6 +98,15 @@ class StopNode(Command[None], frozen=True, kw_only=True, tag="node.stop"):
     """Finish what is running (bounded) and end the process."""
 
 
+class ShareVariables(Command[ModelStatus], frozen=True, kw_only=True, tag="node.share"):
+    """Lend the node environment variables: model keys, and what `${VAR}` references of servers name.
+
+    They replace older ones of the same name, stay in memory only, and are never journaled or logged.
+    """
+
+    variables: dict[str, str]
+
+
 # -- logins ----------------------------------------------------------------------------------------------
 
 
@@ -390,6 +399,7 @@ AnyCommand = (
     GetStatus
     | GetHealth
     | StopNode
+    | ShareVariables
     | CreateLogin
     | RedeemLogin
     | CheckLogin

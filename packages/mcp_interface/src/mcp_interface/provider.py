@@ -72,10 +72,14 @@ class ToolUseChunk(msgspec.Struct, frozen=True, tag="tool_use"):
     tool_use: ToolUse
 
 
+StopReason = Literal["end", "tool_use", "length", "refused", "other"]
+"""Why an answer ended."""
+
+
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     """Always the last chunk."""
 
-    stop_reason: Literal["end", "tool_use", "length", "refused", "other"]
+    stop_reason: StopReason
     model: str = ""
     usage: Usage = Usage()
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from mcp_core.gateway.gateway import Gateway
 from mcp_interface.client import ClientInfo, Notice, Welcome
+from mcp_interface.codec import decode_json, encode_json
 from mcp_interface.commands import Command
 from mcp_interface.errors import DeadlineExceeded, NodeUnavailable
 from mcp_interface.ids import PrincipalId, SessionId
@@ -19,16 +20,21 @@ class LocalClient:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._principal: PrincipalId | None = None
+        self._left = asyncio.Event()
 
     async def connect(self, info: ClientInfo) -> Welcome:
         """Say who you are; as `Client.connect`."""
         welcome = await self._gateway.welcome(info)
         self._principal = welcome.principal_id
+        self._left = asyncio.Event()
         return welcome
 
     async def request(self, command: Command[R], timeout: float | None = 60.0) -> R:
         """Ask and wait; as `Client.request`. At the deadline the work goes on, as it would behind a socket."""
-        work = asyncio.ensure_future(self._gateway.handle(self._connected(), command))
+        principal = self._connected()
+        # The same checks as on the wire, and nothing shared between the caller and the node.
+        command = decode_json(encode_json(command), type(command))
+        work = asyncio.ensure_future(self._gateway.handle(principal, command))
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(work)
@@ -43,19 +49,36 @@ class LocalClient:
 
     async def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
         """What happens; as `Client.follow`."""
-        async for notice in self._gateway.follow(self._connected(), session_id, after):
-            yield notice
-        if self._principal is not None:
-            raise NodeUnavailable("the node has stopped", "start it again with: umbrella node start")
+        stream = aiter(self._gateway.follow(self._connected(), session_id, after))
+        leaving = asyncio.ensure_future(self._left.wait())
+        try:
+            while not leaving.done():
+                step = asyncio.ensure_future(_next(stream))
+                await asyncio.wait({step, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if not step.done():
+                    step.cancel()
+                    break
+                notice = step.result()
+                if notice is None:
+                    raise NodeUnavailable("the node has stopped", "start it again with: umbrella node start")
+                yield notice
+        finally:
+            leaving.cancel()
+        raise NodeUnavailable("disconnected", "connect again")
 
     async def disconnect(self, reason: str = "") -> None:
         """Leave; harmless when repeated."""
         self._principal = None
+        self._left.set()
 
     def _connected(self) -> PrincipalId:
         if self._principal is None:
             raise NodeUnavailable("not connected", "call connect first")
         return self._principal
+
+
+async def _next(stream: AsyncIterator[Notice]) -> Notice | None:
+    return await anext(stream, None)
 
 
 def _seen(work: "asyncio.Future[R]") -> None:

@@ -123,7 +123,12 @@ class SocketClient:
         writer = self._writer
         if writer is None:
             raise self._lost
-        writer.write(encode_json(frame) + b"\n")
+        line = encode_json(frame) + b"\n"
+        if len(line) > MAX_FRAME:
+            raise TooMuch(
+                f"the request has {len(line)} bytes, a frame holds {MAX_FRAME}", "send less at once"
+            )
+        writer.write(line)
         try:
             await writer.drain()
         except OSError as error:

@@ -193,6 +193,19 @@ class Connection:
             except NotSent:
                 continue  # the link is broken now, so that `_reach` waits for the next one
 
+    async def describe(self, tool: str, timeout: float) -> ToolInfo:
+        """Describe one tool, waiting for the server when it has never been heard of.
+
+        Raises:
+            NotFound: The server has no such tool; names those that come close.
+            ServerUnavailable: It cannot be reached.
+            DeadlineExceeded: It was not ready within `timeout` seconds.
+        """
+        if tool not in self.tools:
+            deadline = self._clock.monotonic() + timeout
+            await self._know(await self._reach(deadline), tool, deadline)
+        return self.tools[tool]
+
     # -- inside ------------------------------------------------------------------------------------------
 
     async def _reach(self, deadline: float) -> "Link":

@@ -112,21 +112,14 @@ class Host:
         )
         return [known.tools[name] for known in connections for name in sorted(known.tools)]
 
-    def info(self, server: str, tool: str) -> ToolInfo:
-        """Describe one tool as last listed.
+    async def find(self, server: str, tool: str, timeout: float) -> ToolInfo:
+        """Describe one tool, waiting at most `timeout` seconds for its server.
 
         Raises:
             NotFound: No such server or tool; names those that come close.
+            UmbrellaError: As `Connection.describe`.
         """
-        known = self._connection(server).tools
-        if tool not in known:
-            near = close_names(tool, known)
-            raise NotFound(
-                f"server {server!r} has no tool {tool[:200]!r}",
-                f"did you mean {near}?" if near else "list the server's tools",
-                {"server": server, "tool": tool},
-            )
-        return known[tool]
+        return await self._connection(server).describe(tool, timeout)
 
     async def call(
         self,

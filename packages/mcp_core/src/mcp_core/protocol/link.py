@@ -33,6 +33,7 @@ REQUEST_SECONDS: Final = 20.0
 """For each request of ours that is not a tool call."""
 _MOURNING: Final = 1.0
 """Seconds for an abandoned call to tell the server that nobody waits any more."""
+_LAST_WORDS: Final = 0.2
 _BETWEEN_LISTENS: Final = 1.0
 _LOST: Final = ("Connection closed", "SSE stream ended")
 """How the SDK begins the errors that it makes itself when a connection ends under a request."""
@@ -200,12 +201,16 @@ class Link:
             await asyncio.sleep(_BETWEEN_LISTENS)
 
     async def cut(self) -> None:
-        """End every call that is still under way; each becomes `Interrupted`."""
-        calls = list(self._calls)
-        for work in calls:
-            work.cancel()
-        if calls:
-            await asyncio.wait(calls, timeout=_MOURNING)
+        """End every call that is still under way; each becomes `Interrupted`.
+
+        A moment first, in which the transport says which calls never arrived.
+        """
+        for seconds in (_LAST_WORDS, _MOURNING):
+            calls = list(self._calls)
+            if calls:
+                await asyncio.wait(calls, timeout=seconds)
+            for work in self._calls:
+                work.cancel()
 
     def _forget(self, work: asyncio.Task[Any]) -> None:
         self._calls.discard(work)

@@ -35,6 +35,10 @@ MAX_LINE: Final = 32 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
 _GRACE: Final = 2.0
 """Seconds to end by itself once stdin is closed, and again once told to terminate."""
+_FOR_THE_CODE: Final = 0.2
+"""Seconds for the exit code to arrive after the output has ended."""
+_STRAGGLERS: Final = 5
+"""Turns of the event loop in which a call that had just begun may still come in."""
 _POLL: Final = 0.01
 _NEVER: Final = 1 << 62
 """Place in the pipe of a request that could not be written."""
@@ -101,15 +105,12 @@ class _Server:
         with suppress(*_CLOSED):
             async with self._heard:
                 await self._read_lines()
-                unread = self._unread()
-                self._watch.broke(self._watch.broken or self._obituary())
-                for request in unread:
-                    data = ErrorData(
-                        code=CONNECTION_CLOSED, message="Connection closed", data=self._watch.not_sent
-                    )
-                    await self._heard.send(
-                        SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=data))
-                    )
+                await self._gone(_FOR_THE_CODE)
+                self._watch.broke(self._obituary())
+                for _ in range(_STRAGGLERS):
+                    for request in self._unread():
+                        await self._heard.send(_never_read(request, self._watch.not_sent))
+                    await asyncio.sleep(0)
 
     async def write(self) -> None:
         """Pass on what the client says, noting where in the pipe each request begins."""
@@ -182,11 +183,14 @@ class _Server:
         await self._heard.send(item)
 
     def _unread(self) -> list[Any]:
-        """The requests of which nobody has read, or ever will read, a single byte."""
+        """Take out the requests of which nobody has read, or ever will read, a single byte."""
         left = _abandoned(self._pipe) if self._pipe >= 0 else None
         if left is None:
             return []
-        return [request for request, begin in self._asked.items() if begin >= self._written - left]
+        found = [request for request, begin in self._asked.items() if begin >= self._written - left]
+        for request in found:
+            del self._asked[request]
+        return found
 
     def _obituary(self) -> str:
         code = self._process.returncode
@@ -196,9 +200,9 @@ class _Server:
             f"its process was killed by signal {-code}" if code < 0 else f"its process ended with code {code}"
         )
 
-    async def _gone(self) -> bool:
+    async def _gone(self, seconds: float = _GRACE) -> bool:
         # Not `wait()`: it also waits for the pipes, which a child of the server may hold open.
-        for _ in range(int(_GRACE / _POLL)):
+        for _ in range(int(seconds / _POLL)):
             if self._process.returncode is not None:
                 return True
             await asyncio.sleep(_POLL)
@@ -212,6 +216,11 @@ class _Server:
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
+
+
+def _never_read(request: Any, mark: str) -> SessionMessage:
+    error = ErrorData(code=CONNECTION_CLOSED, message="Connection closed", data=mark)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
 
 
 def _abandoned(pipe: int) -> int | None:

@@ -1,0 +1,85 @@
+"""A host for one test: real clock, real processes, everything gone afterwards."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mcp_core.protocol import Host
+from mcp_interface.clock import SystemClock, SystemEntropy
+from mcp_interface.server import ServerSpec, ServerStatus
+
+SERVERS = Path(__file__).parent / "servers"
+OpenHost = Callable[..., AbstractAsyncContextManager[Host]]
+
+
+@pytest.fixture
+def news() -> list[ServerStatus]:
+    """Every status the host told, in order."""
+    return []
+
+
+@pytest.fixture
+def open_host(tmp_path: Path, news: list[ServerStatus]) -> OpenHost:
+    """Open a host with servers; fails when a process of theirs outlives it."""
+
+    @asynccontextmanager
+    async def opened(
+        environment: dict[str, str] | None = None, **servers: ServerSpec
+    ) -> AsyncIterator[Host]:
+        host = Host(SystemClock(), SystemEntropy(), tmp_path / "logs", news.append, environment)
+        try:
+            for name, spec in servers.items():
+                await host.add(name, spec)
+            yield host
+        finally:
+            async with asyncio.timeout(20):
+                await host.close()
+
+    return opened
+
+
+@pytest.fixture
+def raw() -> Callable[..., ServerSpec]:
+    """A server with one bad habit."""
+    return lambda *habit: ServerSpec(command=sys.executable, args=[str(SERVERS / "raw_server.py"), *habit])
+
+
+@pytest.fixture
+def modern() -> ServerSpec:
+    """The official SDK's server over stdio."""
+    return ServerSpec(command=sys.executable, args=[str(SERVERS / "sdk_server.py"), "stdio"])
+
+
+@pytest.fixture
+def modern_script() -> Path:
+    """The same as a script, for HTTP."""
+    return SERVERS / "sdk_server.py"
+
+
+def children() -> set[int]:
+    """Process ids of this process's children, zombies apart."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[1]) == _me() and fields[0] != "Z":
+                found.add(int(entry.name))
+    return found
+
+
+def _me() -> int:
+    import os
+
+    return os.getpid()
+
+
+@pytest.fixture
+def child_pids() -> Callable[[], set[int]]:
+    return children
