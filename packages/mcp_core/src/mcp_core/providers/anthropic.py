@@ -92,7 +92,7 @@ class _Reading:
             if block.type == "text":
                 return block.text or ""
             if block.type == "tool_use" and len(self._drafts) < MAX_TOOL_CALLS:
-                draft = self._drafts[event.index] = Draft(unused_id(block.id, self._known), block.name)
+                draft = self._drafts[event.index] = Draft(unused_id(block.id, self._known), block.name or "")
                 if block.input:  # a compatible server that does not send the arguments in pieces
                     draft.add(msgspec.json.encode(block.input).decode())
         elif event.type == "content_block_delta":

@@ -57,11 +57,6 @@ class Draft:
         if self._size <= MAX_ARGUMENTS:
             self._pieces.append(piece)
 
-    @property
-    def empty(self) -> bool:
-        """Whether no argument text has come yet."""
-        return self._size == 0
-
     def finish(self, *, cut: bool) -> ToolUse:
         """Read the whole call; what cannot be read becomes the call's `problem`.
 

@@ -1,0 +1,126 @@
+"""MCP servers that we did not write, through the whole path of the node."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_core import Node, Settings
+from mcp_core.gateway.local import LocalClient
+from mcp_interface.client import ClientInfo
+from mcp_interface.commands import AddServer, CallTool, GrantCapability, ListTools, RemoveServer, SpawnAgent
+from mcp_interface.errors import Interrupted, NotPermitted
+from mcp_interface.server import ServerSpec
+
+ROOT = Path(__file__).parents[2]
+
+
+def with_node(tmp_path: Path, work: Callable[[LocalClient], Any]) -> None:
+    async def scenario() -> None:
+        async with Node(Settings.load(tmp_path / "node", {})) as node:
+            client = node.client()
+            await client.connect(ClientInfo(name="test", token=node.owner_token))
+            await work(client)
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """A real git history; this repository's own where it is a checkout."""
+    if (ROOT / ".git").exists():
+        return ROOT
+    place = tmp_path / "history"
+    commit = [
+        "git",
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.org",
+        "commit",
+        "--allow-empty",
+        "-qm",
+        "one",
+    ]
+    for command in (["git", "init", "-q", str(place)], [commit[0], "-C", str(place), *commit[1:]]):
+        subprocess.run(command, check=True)
+    return place
+
+
+def test_an_agent_reads_this_history_only_after_a_grant(
+    tmp_path: Path, git_server: ServerSpec, history: Path
+) -> None:
+    async def work(client: LocalClient) -> None:
+        status = await client.request(AddServer(name="git", spec=git_server))
+        assert status.state == "ready", status.error
+        names = {tool.name for tool in (await client.request(ListTools(server="git"))).items}
+        assert "git_log" in names
+        await client.request(SpawnAgent(name="reader"))
+        call = CallTool(
+            server="git",
+            tool="git_log",
+            arguments={"repo_path": str(history), "max_count": 1},
+            as_agent="reader",
+        )
+        with pytest.raises(NotPermitted) as denied:
+            await client.request(call)
+        _, _, agent, uri = denied.value.remedy.split()
+        await client.request(GrantCapability(agent=agent, resource_uri=uri))
+        head = subprocess.run(
+            ["git", "-C", str(history), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+        assert head.stdout.strip() in (await client.request(call)).result.text
+
+    with_node(tmp_path, work)
+
+
+@pytest.mark.parametrize("transport", ["everything_stdio", "everything_http"])
+def test_everything_works_over_both_transports(
+    tmp_path: Path, transport: str, request: pytest.FixtureRequest
+) -> None:
+    spec = request.getfixturevalue(transport)
+
+    async def work(client: LocalClient) -> None:
+        status = await client.request(AddServer(name="everything", spec=spec))
+        assert status.state == "ready", status.error
+        outcome = await client.request(
+            CallTool(server="everything", tool="echo", arguments={"message": "hello"})
+        )
+        assert "hello" in outcome.result.text
+        await client.request(RemoveServer(name="everything"))
+
+    with_node(tmp_path, work)
+
+
+def test_a_killed_server_costs_one_typed_error_and_less_than_two_seconds(
+    tmp_path: Path, everything_stdio: ServerSpec
+) -> None:
+    async def work(client: LocalClient) -> None:
+        await client.request(AddServer(name="everything", spec=everything_stdio))
+        tools = {tool.name for tool in (await client.request(ListTools(server="everything"))).items}
+        slow = next(name for name in tools if "long" in name.lower())
+        call = asyncio.create_task(
+            client.request(CallTool(server="everything", tool=slow, arguments={"duration": 20, "steps": 20}))
+        )
+        await asyncio.sleep(0.3)
+        found = subprocess.run(
+            ["pgrep", "-P", str(os.getpid()), "-f", "everything"], capture_output=True, text=True, check=True
+        )
+        for pid in found.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+        with pytest.raises(Interrupted):
+            await asyncio.wait_for(call, 5)
+        began = time.monotonic()
+        outcome = await client.request(
+            CallTool(server="everything", tool="echo", arguments={"message": "back"})
+        )
+        assert "back" in outcome.result.text
+        assert time.monotonic() - began < 2
+
+    with_node(tmp_path, work)
