@@ -1,8 +1,9 @@
 """How values become bytes: MessagePack on disk, JSON on the wire and for people.
 
 Both are lossless for every struct of this package, with one exception made on purpose: sealed values (a
-capability's signature, a handle) reach the disk but are null in JSON. So are, for want of a word in JSON, the
-floats that are no numbers (NaN and the infinities). Times are ISO 8601 in UTC. Unknown fields are ignored on reading, so that an older reader survives a newer writer; missing ones take defaults.
+capability's signature, a handle) reach the disk but are null in JSON. So are, for want of a word in JSON, floats
+that are no numbers. Times are ISO 8601 in UTC. Unknown fields are ignored on reading, so that an older reader
+survives a newer writer; missing ones take defaults.
 
 Every struct of this package is serializable, by `to_external` and `from_external`; there is no second way.
 What knows rules of its own beyond types is `Validatable`; reading does not check them, `validate` does.
@@ -48,13 +49,10 @@ def _seal(kind: type, value: Any) -> Any:
 
 # What msgspec lets through besides its own errors: texts that are no Unicode, nesting without end.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-_UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
+_UNENCODABLE = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 _json = msgspec.json.Encoder(enc_hook=_hide)
 _disk = msgspec.msgpack.Encoder(enc_hook=_keep)
-
-
-_UNENCODABLE = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 @lru_cache(maxsize=256)
@@ -75,8 +73,8 @@ def encode_json(value: Any) -> bytes:
     """
     try:
         return _json.encode(value)
-    except _UNWRITABLE as error:
-        raise _unwritable(value, error) from error
+    except _UNENCODABLE as error:
+        raise _unencodable(value, error) from error
 
 
 def decode_json(data: bytes | str, kind: type[T] | Any) -> T:
@@ -101,8 +99,8 @@ def encode_disk(value: Any) -> bytes:
     """
     try:
         return _disk.encode(value)
-    except _UNWRITABLE as error:
-        raise _unwritable(value, error) from error
+    except _UNENCODABLE as error:
+        raise _unencodable(value, error) from error
 
 
 def decode_disk(data: bytes, kind: type[T] | Any) -> T:
@@ -126,8 +124,8 @@ def to_external(value: Any) -> Any:
     """
     try:
         return msgspec.to_builtins(value, enc_hook=_hide)
-    except _UNWRITABLE as error:
-        raise _unwritable(value, error) from error
+    except _UNENCODABLE as error:
+        raise _unencodable(value, error) from error
 
 
 def from_external(data: Any, kind: type[T] | Any) -> T:
@@ -140,10 +138,6 @@ def from_external(data: Any, kind: type[T] | Any) -> T:
         return msgspec.convert(data, type=kind, dec_hook=_seal)
     except _UNREADABLE as error:
         raise InvalidRecord("malformed", f"not a valid {_name(kind)}: {error}") from error
-
-
-def _unwritable(value: Any, error: Exception) -> InvalidRecord:
-    return InvalidRecord("unencodable", f"a {_name(type(value))} has no form outside: {error}")
 
 
 def _unencodable(value: Any, error: Exception) -> InvalidRecord:

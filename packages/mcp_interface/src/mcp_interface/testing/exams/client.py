@@ -124,8 +124,7 @@ async def _refuses_when_not_connected(entrance: Entrance) -> None:
         with refuses(NodeUnavailable, LoginRequired, what=f"asking {what}"):
             await client.request(GetStatus())
         with refuses(NodeUnavailable, LoginRequired, what=f"following {what}"):
-            async for _ in client.follow():
-                break
+            await anext(client.follow())
     async with connected(entrance) as client:
         _check_status(await client.request(GetStatus()))
 

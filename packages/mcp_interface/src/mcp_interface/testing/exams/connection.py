@@ -44,6 +44,13 @@ async def leave(stream: AsyncIterator[Notice]) -> None:
     await close()
 
 
+async def next_record(stream: AsyncIterator[Notice]) -> Record:
+    """Wait for the next record; what passes by in between is no promise."""
+    while not isinstance(notice := await anext(stream), Record):
+        pass
+    return notice
+
+
 async def records_until(
     client: Client, session_id: SessionId | None, after: int, enough: Callable[[list[Record]], bool]
 ) -> list[Record]:
@@ -51,20 +58,21 @@ async def records_until(
     records: list[Record] = []
 
     async def read() -> None:
-        while not enough(records):
+        while True:
             stream = client.follow(session_id, after=records[-1].position if records else after)
             try:
                 async for notice in stream:
                     if isinstance(notice, Record):
                         records.append(notice)
                     if enough(records):
-                        break
+                        return
+                raise AssertionError(f"a follow ended by itself after {len(records)} records")
             except TooMuch:
                 continue
             finally:
                 await leave(stream)
 
-    await within(read(), f"following from {after}, {len(records)} records seen")
+    await within(read(), f"following from position {after}")
     return records
 
 
