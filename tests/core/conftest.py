@@ -133,7 +133,7 @@ class House:
         self.provider = ScriptedProvider(answers)
         return self.provider
 
-    def _model(self, name: str) -> tuple[Provider, str]:
+    async def _model(self, name: str) -> tuple[Provider, str]:
         if self.provider is None:
             raise ModelUnavailable("no model is configured", "set OPENAI_BASE_URL")
         return self.provider, "scripted"

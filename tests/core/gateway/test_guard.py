@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mcp_core.gateway.guard import ToolRequest
+from mcp_core.agents.tool_executor import ToolRequest
 from mcp_interface.address import Resource, tool_resource
 from mcp_interface.approval import Answer
 from mcp_interface.errors import CallerMistaken, DeadlineExceeded, Interrupted, NotFound, NotPermitted, OurBug

@@ -27,9 +27,7 @@ def open_host(tmp_path: Path, news: list[ServerStatus]) -> OpenHost:
     """Open a host with servers; fails when a process of theirs outlives it."""
 
     @asynccontextmanager
-    async def opened(
-        environment: dict[str, str] | None = None, **servers: ServerSpec
-    ) -> AsyncIterator[Host]:
+    async def opened(environment: dict[str, str] | None = None, **servers: ServerSpec) -> AsyncIterator[Host]:
         host = Host(SystemClock(), SystemEntropy(), tmp_path / "logs", news.append, environment)
         try:
             for name, spec in servers.items():

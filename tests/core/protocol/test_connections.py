@@ -128,7 +128,12 @@ def test_hints_become_the_properties_of_a_tool(open_host, modern) -> None:
     async def work() -> None:
         async with open_host(exam=modern) as host:
             add, wait, grow = [await host.find("exam", name, 5) for name in ("add", "wait", "grow")]
-            assert (add.title, add.read_only, add.destructive, add.idempotent) == ("Add two", True, False, True)
+            assert (add.title, add.read_only, add.destructive, add.idempotent) == (
+                "Add two",
+                True,
+                False,
+                True,
+            )
             assert (wait.read_only, wait.destructive, wait.idempotent) == (False, False, True)
             assert (grow.read_only, grow.destructive, grow.idempotent) == (False, True, False)
             assert add.required_capabilities == ["mcp://tool/execute/exam/add"]
@@ -256,9 +261,7 @@ def test_what_a_stopped_server_never_read_is_sent_to_its_successor(
     assert marker.read_text() == "called\n" * 3
 
 
-def test_an_http_server_killed_and_started_again_serves_the_next_call(
-    open_host, everything_process
-) -> None:
+def test_an_http_server_killed_and_started_again_serves_the_next_call(open_host, everything_process) -> None:
     everything_process.start()
 
     async def work() -> None:
@@ -309,7 +312,9 @@ def test_a_stateless_http_server_that_dies_does_not_cancel_its_callers(
     async def work() -> None:
         async with open_host(exam=server.spec) as host:
             marker = tmp_path / "marker"
-            calls = [asyncio.create_task(host.call("exam", "wait", {"marker": str(marker)})) for _ in range(3)]
+            calls = [
+                asyncio.create_task(host.call("exam", "wait", {"marker": str(marker)})) for _ in range(3)
+            ]
             await until(marker.exists)
             await asyncio.sleep(0.2)
             await asyncio.to_thread(server.kill)

@@ -145,9 +145,111 @@ def test_an_endpoint_without_models_says_which_variable_to_set(bench: Bench) -> 
     assert f"{bench.vendor.upper()}_MODEL" in bench.refused(**{f"{bench.vendor.upper()}_MODEL": ""}).remedy
 
 
+def test_models_that_cannot_be_listed_say_why(bench: Bench) -> None:
+    bench.script()
+    prefix = bench.vendor.upper()
+    error = bench.refused(**{f"{prefix}_MODEL": "", f"{prefix}_BASE_URL": f"{bench.model.url}/elsewhere"})
+    assert error.details["status"] == 404
+    assert "/v1" in error.remedy
+
+
 def test_a_local_server_needs_no_key(bench: Bench) -> None:
     bench.script({"text": "Hello"})
     assert text_of(bench.ask(**{f"{bench.vendor.upper()}_API_KEY": ""})) == "Hello"
+
+
+# -- what only one vendor does, or only a compatible server ------------------------------------------------
+
+
+@pytest.fixture
+def only(request: pytest.FixtureRequest, clock: Any) -> Iterator[Bench]:
+    with ExitStack() as stack:
+        yield Bench(request.param, clock, stack)
+
+
+def openai_event(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    return {"id": "1", "model": MODEL, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+@pytest.mark.parametrize("only", ["openai"], indirect=True)
+def test_a_refusal_in_words_is_text_and_runs_no_tool(only: Bench) -> None:
+    call = {"index": 0, "id": "a", "function": {"name": "fs__read_file", "arguments": "{}"}}
+    only.script(
+        {
+            "events": [
+                openai_event({"refusal": "I cannot."}),
+                openai_event({"tool_calls": [call]}),
+                openai_event({}, "stop"),
+            ]
+        }
+    )
+    assert only.ask() == [TextChunk("I cannot."), Finished(stop_reason="refused", model=MODEL)]
+
+
+@pytest.mark.parametrize("only", ["openai"], indirect=True)
+def test_an_answer_of_another_shape_is_garbled(only: Bench) -> None:
+    only.script({"events": [{"choices": ["text"]}]})
+    assert only.refused().details["kind"] == "garbled"
+
+
+@pytest.mark.parametrize("only", ["openai"], indirect=True)
+def test_an_answer_without_its_end_was_cut(only: Bench) -> None:
+    only.script({"events": [openai_event({"content": "Half an"})]})
+    assert only.refused().details["kind"] == "cut"
+
+
+@pytest.mark.parametrize("only", ["anthropic"], indirect=True)
+def test_arguments_that_come_whole_are_read_and_cached_input_counts(only: Bench) -> None:
+    usage = {
+        "input_tokens": 1,
+        "cache_read_input_tokens": 20,
+        "cache_creation_input_tokens": 300,
+        "output_tokens": 1,
+    }
+    message = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [],
+        "usage": usage,
+    }
+    block = {"type": "tool_use", "id": "a", "name": "fs__read_file", "input": {"path": "/a"}}
+    only.script(
+        {
+            "events": [
+                {"type": "message_start", "message": message},
+                {
+                    "type": "content_block_start",
+                    "index": 0,
+                    "content_block": {"type": "text", "text": "So: "},
+                },
+                {"type": "content_block_start", "index": 1, "content_block": block},
+                {
+                    "type": "message_delta",
+                    "delta": {"stop_reason": "end_turn"},
+                    "usage": {"output_tokens": 7},
+                },
+            ]
+        }
+    )
+    assert only.ask() == [
+        TextChunk("So: "),
+        ToolUseChunk(ToolUse(id="a", name="fs__read_file", arguments={"path": "/a"})),
+        Finished(stop_reason="tool_use", model=MODEL, usage=Usage(input_tokens=321, output_tokens=7)),
+    ]
+
+
+def test_openai_itself_gives_no_default_and_gets_the_new_token_limit(clock: Any) -> None:
+    from mcp_core.providers.openai import OpenAICompatible
+
+    official, local = (
+        OpenAICompatible(clock=clock),
+        OpenAICompatible(base_url="http://localhost:1/v1", clock=clock),
+    )
+    assert (official.pick(["whisper-1"]), local.pick(["llama"])) == ("", "llama")
+    assert "max_completion_tokens" in official.write(HI, "gpt")
+    assert "max_tokens" in local.write(HI, "llama")
 
 
 # -- trouble -----------------------------------------------------------------------------------------------

@@ -80,3 +80,12 @@ def test_attempts_are_bounded_and_wait_as_long_as_the_endpoint_asks(clock) -> No
         asyncio.run(call_again(refuse, clock))
     assert asked == len(BACKOFF) + 1
     assert clock.slept == [max(pause, 1.0) for pause in BACKOFF]
+
+
+def test_what_cannot_help_is_not_tried_again(clock) -> None:
+    async def refuse() -> None:
+        raise FailedRequest(Failure(kind="status", status=401))
+
+    with pytest.raises(FailedRequest):
+        asyncio.run(call_again(refuse, clock))
+    assert clock.slept == []

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -26,10 +27,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m mcp_core", description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=None)
     arguments = parser.parse_args()
+    settings = Settings.load(arguments.data_dir)
+    os.chdir("/")  # a node that runs for months must not hold the folder it was started in
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("pykka").setLevel(logging.ERROR)
     try:
-        asyncio.run(run(Settings.load(arguments.data_dir)))
+        asyncio.run(run(settings))
     except UmbrellaError as error:
         sys.stderr.write(f"error: {error.message}\nremedy: {error.remedy}\n")
         return 1

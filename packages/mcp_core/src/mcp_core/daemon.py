@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import subprocess
 import sys
 import tempfile
 from io import TextIOWrapper
@@ -131,7 +130,7 @@ async def start_detached(place: DataDir) -> None:
     try:
         async with asyncio.timeout(START_TIMEOUT):
             while not await answers(place):
-                if process.poll() is not None and not place.is_locked():
+                if ended(process) and not place.is_locked():
                     break
                 await asyncio.sleep(0.05)
             else:
@@ -144,18 +143,26 @@ async def start_detached(place: DataDir) -> None:
     )
 
 
-def launch(place: DataDir) -> subprocess.Popen[bytes]:
-    """Begin a node in a session of its own; its output goes to the node's log."""
+def launch(place: DataDir) -> int:
+    """Begin a node in a session of its own; its output goes to the node's log. Answers its process id."""
     place.make()
-    with place.log.open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
-            [sys.executable, "-m", "mcp_core", "--data-dir", str(place.root)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-        )
+    command = [sys.executable, "-m", "mcp_core", "--data-dir", str(place.root)]
+    with place.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+        files = [
+            (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
+            (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+        ]
+        # Not subprocess: its object insists on being waited for, and this child outlives us.
+        return os.posix_spawn(sys.executable, command, os.environ, file_actions=files, setsid=True)
+
+
+def ended(process: int) -> bool:
+    """Whether a child of ours has ended."""
+    try:
+        return os.waitpid(process, os.WNOHANG)[0] == process
+    except ChildProcessError:
+        return True
 
 
 async def answers(place: DataDir) -> bool:

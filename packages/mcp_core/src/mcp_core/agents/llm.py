@@ -5,14 +5,12 @@ is committed to the session before the next step builds on it; only the text on 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from mcp_core.gateway.guard import ToolRequest
-from mcp_core.gateway.sessions import Sessions
-from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.providers.names import ToolNames
 from mcp_interface.agent import AgentRecord, Ok, Reply, Skill, Stop
 from mcp_interface.capability import Capability
@@ -22,10 +20,28 @@ from mcp_interface.codec import from_external, to_external
 from mcp_interface.commands import CallOutcome
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, OurBug, TooMuch, UmbrellaError
-from mcp_interface.events import AssistantMessage, ExecutionChanged, ToolCall, TurnEnded, TurnStarted
-from mcp_interface.ids import ExecutionId, MessageId, PrincipalId, TurnId, new_id
-from mcp_interface.provider import Completion, Finished, Provider, TextChunk, ToolUse, ToolUseChunk
+from mcp_interface.events import (
+    AssistantMessage,
+    ExecutionChanged,
+    SessionEvent,
+    ToolCall,
+    TurnEnded,
+    TurnStarted,
+)
+from mcp_interface.ids import ExecutionId, MessageId, PrincipalId, SessionId, TurnId, new_id
+from mcp_interface.provider import (
+    ChatMessage,
+    Completion,
+    Finished,
+    Provider,
+    TextChunk,
+    ToolUse,
+    ToolUseChunk,
+)
+from mcp_interface.session import Session
+from mcp_interface.store import Record
 from mcp_interface.telemetry import Telemetry
+from mcp_interface.tool import ToolInfo
 
 SYSTEM_PROMPT: Final = (
     "You are the assistant of an Umbrella session. Tools belong to servers; each call is checked against the "
@@ -50,6 +66,39 @@ class AssistantState(msgspec.Struct, kw_only=True):
     turns: int = 0
 
 
+class Conversation(Protocol):
+    """A session as its assistant sees it."""
+
+    window: list[ChatMessage]
+    """What was said, as a model reads it."""
+    unanswered: bool
+    """Whether a person has spoken since the last turn began."""
+
+
+class Conversations(Protocol):
+    """Where sessions are read and continued (`mcp_core.gateway.sessions`)."""
+
+    def get(self, session_id: SessionId) -> Session:
+        """The session as listed."""
+        ...
+
+    async def state(self, session_id: SessionId) -> Conversation:
+        """A copy of the conversation as it is now."""
+        ...
+
+    async def add(self, session_id: SessionId, *events: SessionEvent) -> Sequence[Record]:
+        """Commit events."""
+        ...
+
+
+class Offer(Protocol):
+    """Which tools there are (`mcp_core.gateway.toolbox`)."""
+
+    def listed(self) -> list[ToolInfo]:
+        """Every tool that is known now."""
+        ...
+
+
 class Calls(Protocol):
     """How tool calls are made (`tool_executor.Caller`)."""
 
@@ -61,10 +110,10 @@ class Calls(Protocol):
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What an assistant works with."""
 
-    sessions: Sessions
-    toolbox: Toolbox
+    sessions: Conversations
+    toolbox: Offer
     calls: Calls
-    provider: Callable[[str], tuple[Provider, str]]
+    provider: Callable[[str], Awaitable[tuple[Provider, str]]]
     """From a session's model choice to a provider and the model's name; raises `ModelUnavailable`."""
     publish: Callable[[Passing], None]
     telemetry: Telemetry
@@ -171,7 +220,7 @@ class Assistant:
         around = self._around
         state = await around.sessions.state(self._session_id)
         session = around.sessions.get(self._session_id)
-        provider, model = around.provider(session.model)
+        provider, model = await around.provider(session.model)
         message_id = MessageId(new_id("msg", around.entropy))
         completion = Completion(
             model=model, system=SYSTEM_PROMPT, messages=state.window, tools=names.schemas()

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from mcp_core.gateway.guard import Guard, ToolRequest
 from mcp_core.runtime.ref import Ref
 from mcp_interface.agent import Ok, Reply, Skill, Stop
 from mcp_interface.capability import Capability
@@ -15,12 +14,34 @@ from mcp_interface.codec import from_external, to_external
 from mcp_interface.commands import CallOutcome
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, TooMuch
-from mcp_interface.ids import AgentId, MessageId, new_id
+from mcp_interface.ids import AgentId, MessageId, PrincipalId, SessionId, new_id
 
 MAX_CALLS = 256
 """Calls that may run at once."""
 HISTORY = 100
 """Finished calls that are remembered on export."""
+
+
+class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One wish to run a tool."""
+
+    session_id: SessionId
+    principal_id: PrincipalId
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+    timeout_s: float
+    tool_use_id: str = ""
+    may_ask: bool = False
+    """Whether the session's profile and a person may supply a missing right."""
+
+
+class Runner(Protocol):
+    """What runs a judged call (`mcp_core.gateway.guard`)."""
+
+    async def run(self, request: ToolRequest) -> CallOutcome:
+        """Run one tool call through the whole path."""
+        ...
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -41,7 +62,7 @@ class ExecutorState(msgspec.Struct, kw_only=True):
 class ToolExecutor:
     """An `Agent` whose messages are `ToolRequest`s; the reply is the task that runs it."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Runner) -> None:
         self._guard = guard
         self._calls: set[asyncio.Task[CallOutcome]] = set()
 

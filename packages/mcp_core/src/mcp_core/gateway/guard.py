@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.policy import Decision, decide
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox
@@ -25,20 +26,6 @@ from mcp_interface.events import ApprovalAnswered, ApprovalAsked, ExecutionChang
 from mcp_interface.ids import SYSTEM, ApprovalId, ExecutionId, PrincipalId, SessionId, new_id
 from mcp_interface.telemetry import Telemetry
 from mcp_interface.tool import Tool, ToolContext, ToolResult
-
-
-class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One wish to run a tool."""
-
-    session_id: SessionId
-    principal_id: PrincipalId
-    server: str
-    tool: str
-    arguments: dict[str, Any]
-    timeout_s: float
-    tool_use_id: str = ""
-    may_ask: bool = False
-    """Whether the session's profile and a person may supply a missing right."""
 
 
 class Guard:

@@ -4,10 +4,9 @@ References are resolved within the schema alone, so that a server cannot make us
 itself unusable checks nothing: the server is the judge then.
 """
 
+import json
 from functools import lru_cache
 from typing import Any, Final
-
-import msgspec
 
 from mcp_interface.errors import CallerMistaken
 
@@ -25,7 +24,7 @@ class ArgumentCheck:
 
     def __init__(self, server: str, tool: str, schema: dict[str, Any]) -> None:
         self._name = f"{server}/{tool}"
-        self._validator = _compile(msgspec.json.encode(schema))
+        self._validator = _compile(json.dumps(schema))
 
     def __call__(self, arguments: dict[str, Any]) -> None:
         """Return, or name the argument that is wrong.
@@ -53,14 +52,14 @@ class ArgumentCheck:
 
 
 @lru_cache(maxsize=1_000)
-def _compile(text: bytes) -> Any:
+def _compile(text: str) -> Any:
     """Compiled once for equal schemas: checking a schema takes a hundred times as long as using it."""
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]
     from referencing import Registry
 
-    schema = msgspec.json.decode(text)
+    schema = json.loads(text)
     kind = validator_for(schema, default=Draft202012Validator)
     try:
         kind.check_schema(schema)

@@ -201,10 +201,12 @@ class Connection:
             ServerUnavailable: It cannot be reached.
             DeadlineExceeded: It was not ready within `timeout` seconds.
         """
-        if tool not in self.tools:
-            deadline = self._clock.monotonic() + timeout
-            await self._know(await self._reach(deadline), tool, deadline)
-        return self.tools[tool]
+        if tool in self._tools:
+            return self._tools[tool]
+        deadline = self._clock.monotonic() + timeout
+        link = await self._reach(deadline)
+        await self._know(link, tool, deadline)
+        return link.tools[tool]
 
     # -- inside ------------------------------------------------------------------------------------------
 

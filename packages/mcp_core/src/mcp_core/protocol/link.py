@@ -6,6 +6,7 @@ cancels when a server dies, it never cancels a caller.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -26,6 +27,9 @@ from mcp_core.protocol.wire import percent, refusal, tool_info, tool_result
 from mcp_interface.errors import DeadlineExceeded, Interrupted
 from mcp_interface.server import ServerSpec
 from mcp_interface.tool import ToolInfo, ToolResult
+
+for _library in ("mcp", "httpx2"):  # else Python prints their warnings onto whatever terminal there is
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 MAX_TOOLS: Final = 1_000
 MAX_PAGES: Final = 100

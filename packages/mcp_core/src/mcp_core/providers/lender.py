@@ -1,11 +1,16 @@
 """The node's variables and the models they open: chosen when needed, kept while nothing changes."""
 
+import asyncio
 from collections.abc import Mapping
+from typing import Final
 
-from mcp_core.providers.selection import choose, make_provider
+from mcp_core.providers.selection import ProviderChoice, choose, make_provider
 from mcp_interface.commands import ModelStatus
 from mcp_interface.errors import ModelUnavailable
 from mcp_interface.provider import Provider
+
+MOST: Final = 16
+"""Providers kept ready."""
 
 
 class Lender:
@@ -18,7 +23,7 @@ class Lender:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.variables = dict(environ)
         """Live: MCP servers read their references here too. Never logged, never journaled."""
-        self._made: dict[str, tuple[Provider, str]] = {}
+        self._made: dict[ProviderChoice, Provider] = {}
 
     def __repr__(self) -> str:
         return "Lender(…)"
@@ -30,18 +35,20 @@ class Lender:
                 self.variables[name] = value
             else:
                 self.variables.pop(name, None)
-        self._made.clear()
 
-    def provider(self, model: str) -> tuple[Provider, str]:
+    async def provider(self, model: str) -> tuple[Provider, str]:
         """The provider for a session's model choice, and the model's own name.
 
         Raises:
             ModelUnavailable: None is configured; the remedy says what to set.
         """
-        if model not in self._made:
-            choice = choose(self.variables, model)
-            self._made[model] = (make_provider(choice), choice.model)
-        return self._made[model]
+        choice = choose(self.variables, model)
+        if choice not in self._made:
+            if len(self._made) >= MOST:
+                self._made.clear()
+            # In a thread: the first use of a vendor's SDK imports it, a second in which nothing else would move.
+            self._made[choice] = await asyncio.to_thread(make_provider, choice)
+        return self._made[choice], choice.model
 
     def status(self) -> ModelStatus:
         """Whether a model is configured; nothing is sent to it."""

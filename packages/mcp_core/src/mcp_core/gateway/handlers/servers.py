@@ -5,9 +5,8 @@ import asyncio
 import msgspec
 
 from mcp_core.agents.directory import Directory
-from mcp_core.agents.tool_executor import Caller
+from mcp_core.agents.tool_executor import Caller, ToolRequest
 from mcp_core.gateway.gateway import Handler
-from mcp_core.gateway.guard import ToolRequest
 from mcp_core.gateway.handlers.paging import page_of
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox, did_you_mean
