@@ -1,12 +1,15 @@
 import asyncio
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from mcp_core.agents.tool_executor import ToolRequest
+from mcp_core.gateway.guard import denial
 from mcp_interface.address import Resource, tool_resource
 from mcp_interface.approval import Answer
+from mcp_interface.capability import Verdict
 from mcp_interface.errors import CallerMistaken, DeadlineExceeded, Interrupted, NotFound, NotPermitted, OurBug
 from mcp_interface.events import ApprovalAnswered, ApprovalAsked, ExecutionChanged
 from mcp_interface.ids import AgentId, PrincipalId
@@ -80,6 +83,7 @@ def test_a_fresh_agent_is_denied_with_the_exact_grant_that_would_help(
             agent = await house.directory.spawn("worker", "ann")
             with pytest.raises(NotPermitted) as denied:
                 await house.caller.call(request(session.id, agent.id))
+            assert "umbrella grant" not in denied.value.message
             assert denied.value.remedy == f"umbrella grant {agent.id} mcp://tool/execute/stub/change"
             assert tool.runs == 0
             (failed,) = await _executions(house, session.id)
@@ -259,3 +263,12 @@ def test_ending_an_agent_ends_its_rights(open_house: Callable[..., Any]) -> None
             assert not house.kernel.held_by(agent.id)
 
     asyncio.run(scenario())
+
+
+def test_the_command_of_a_denial_is_safe_to_paste() -> None:
+    evil = tool_resource("stub", "x; rm -rf $HOME")
+    verdict = Verdict(
+        allowed=False, reason="no_capability", message="no", needed="mcp://fs/read/x; rm -rf $HOME"
+    )
+    words = shlex.split(denial(PrincipalId("system"), evil, verdict).remedy)
+    assert words == ["umbrella", "grant", "system", "mcp://fs/read/x; rm -rf $HOME"]

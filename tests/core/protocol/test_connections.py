@@ -695,3 +695,35 @@ def test_a_server_that_keeps_failing_is_given_up_until_a_call_asks(tmp_path) -> 
         await connection.stop()
 
     run(work)
+
+
+def test_the_event_loop_of_the_web_server_serves_as_well(
+    open_host, everything_stdio, raw, child_pids: Pids, tmp_path
+) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    marker = tmp_path / "calls"
+
+    async def work() -> None:
+        before = child_pids()
+        async with asyncio.timeout(60), open_host(count=raw("count", str(marker))) as host:
+            (pid,) = child_pids() - before
+            os.kill(pid, signal.SIGSTOP)
+            calls = [asyncio.create_task(host.call("count", "echo", {"text": str(n)})) for n in range(3)]
+            await asyncio.sleep(0.1)
+            os.kill(pid, signal.SIGKILL)
+            assert [result.text for result in await asyncio.gather(*calls)] == ["0", "1", "2"]
+            await host.add("every", everything_stdio)
+            assert (await host.call("every", "echo", {"message": "hi"})).text == "Echo: hi"
+        assert child_pids() - before == set()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work())
+
+
+def test_a_request_longer_than_the_pipe_arrives_whole(open_host, raw) -> None:
+    async def work() -> None:
+        async with open_host(x=raw("plain")) as host:
+            text = "x" * 3_000_000
+            assert (await host.call("x", "echo", {"text": text})).text == text
+
+    run(work)

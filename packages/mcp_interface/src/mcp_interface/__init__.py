@@ -63,7 +63,7 @@ from mcp_interface.client import (
     View,
     Welcome,
 )
-from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
+from mcp_interface.clock import Clock, Entropy, Instant, SystemClock, SystemEntropy
 from mcp_interface.codec import (
     Validatable,
     decode_disk,
@@ -312,6 +312,7 @@ __all__ = [
     "Handler",
     "Happened",
     "Hello",
+    "Instant",
     "Interrupted",
     "InvalidAddress",
     "InvalidRecord",

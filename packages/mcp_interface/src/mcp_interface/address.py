@@ -5,8 +5,8 @@ a resource (`mcp://<type>/<operation>/<path>`): what a capability speaks about. 
 and written without its leading slash: `mcp://fs/read/home/x` is `/home/x`. This module only knows the
 grammar; what covers what is decided by the security kernel.
 
-A resource may be a pattern: `*` matches within one segment, a last segment `**` is the whole subtree, and a
-trailing slash is the directory with everything below it. A path is never repaired: `.`, `..`, empty segments
+A resource may be a pattern: `*` matches within one segment, a last segment `**` is the directory and
+everything below it, and so is a trailing slash. A path is never repaired: `.`, `..`, empty segments
 and control characters are refused, so that two spellings of one path cannot be judged differently.
 """
 

@@ -5,12 +5,12 @@ The runtime owns the mailbox, the supervision and the journal; the agent only de
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
 from mcp_interface.capability import Capability
+from mcp_interface.clock import Instant
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import InvalidRecord
 from mcp_interface.ids import AgentId, CapabilityId, SessionId, is_id
@@ -50,7 +50,7 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True):
     session_id: SessionId | None = None
     state: AgentState = "active"
     capabilities: list[CapabilityId] = []
-    started_at: datetime
+    started_at: Instant
     restarts: int = 0
     metadata: dict[str, Any] = {}
 

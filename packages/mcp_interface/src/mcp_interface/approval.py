@@ -1,12 +1,12 @@
 """A question to a person: may this principal do this, once, for this session, or always?"""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from mcp_interface.capability import GrantOptions
+from mcp_interface.clock import Instant
 from mcp_interface.ids import ApprovalId, ExecutionId, PrincipalId, SessionId
 from mcp_interface.tool import ToolInfo
 
@@ -29,8 +29,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Why it was not allowed without asking."""
     fingerprint: str
     """Hash of tool definition and arguments, hex."""
-    asked_at: datetime
-    expires_at: datetime
+    asked_at: Instant
+    expires_at: Instant
     """Unanswered by then means no."""
 
 

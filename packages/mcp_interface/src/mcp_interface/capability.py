@@ -6,12 +6,13 @@ in memory: `testing.FakeKernel`.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
 from mcp_interface.address import Resource, parse_resource
+from mcp_interface.clock import Instant
 from mcp_interface.errors import CallerMistaken, InvalidRecord
 from mcp_interface.ids import CapabilityId, PrincipalId, SessionId, TraceId, is_id, is_principal
 
@@ -54,8 +55,8 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     resource_uri: str
     """A resource or pattern, canonical form."""
     principal_id: PrincipalId
-    granted_at: datetime
-    expires_at: datetime | None = None
+    granted_at: Instant
+    expires_at: Instant | None = None
     """First instant at which it no longer holds; None is no end."""
     parent_capability_id: CapabilityId | None = None
     delegation_depth: int = DEFAULT_DEPTH
@@ -93,7 +94,7 @@ class GrantOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a request or delegation asks for beyond the resource."""
 
     expires_in: timedelta | None = None
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
     """The earlier of both wins."""
     delegation_depth: int | None = None
     """None: the default for a root grant, one less than the parent's for a delegation."""
@@ -165,7 +166,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the audit trail."""
 
     seq: int
-    time: datetime
+    time: Instant
     kind: str
     """capability_granted, capability_delegated, capability_revoked, access_allowed, access_denied, …"""
     principal_id: PrincipalId

@@ -7,7 +7,12 @@ time it is. The production kinds are here; the manual clock and seeded entropy a
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from msgspec import Meta
+
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A point in time with its zone; a text without one is refused wherever a struct is read."""
 
 
 class Clock(Protocol):

@@ -4,7 +4,6 @@ A command travels as JSON with its tag in the field `command`. New commands may 
 only with defaults. Lists are bounded and paginated: pass a page's `cursor` back to get the next one.
 """
 
-from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import Meta
 from mcp_interface.agent import AgentRecord, AgentType
 from mcp_interface.approval import Answer, Approval
 from mcp_interface.capability import AuditEntry, Capability, Explanation
+from mcp_interface.clock import Instant
 from mcp_interface.ids import (
     AgentId,
     ApprovalId,
@@ -73,7 +73,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     pid: int
     data_dir: str
-    started_at: datetime
+    started_at: Instant
     epoch: int
     position: int
     owner: PrincipalId
@@ -114,14 +114,14 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated person."""
 
     principal_id: PrincipalId
-    expires_at: datetime
+    expires_at: Instant
 
 
 class LoginCode(msgspec.Struct, frozen=True, kw_only=True):
     """A code that can be exchanged once for a key."""
 
     code: str
-    expires_at: datetime
+    expires_at: Instant
 
 
 class LoginKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,11 +1,11 @@
 """A message on its way: from whom, to whom, in which conversation, caused by what."""
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from mcp_interface.address import parse_address
+from mcp_interface.clock import Instant
 from mcp_interface.errors import InvalidAddress, InvalidRecord
 from mcp_interface.ids import ExecutionId, MessageId, SessionId, TraceId, is_principal
 
@@ -19,7 +19,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     sender: str = msgspec.field(name="from")
     """A principal id, or the address of an agent."""
     payload: Any = None
-    timestamp: datetime
+    timestamp: Instant
     session_id: SessionId | None = None
     trace_id: TraceId | None = None
     execution_id: ExecutionId | None = None

@@ -4,7 +4,6 @@ State is what you get by applying a stream's events in order. Stream chunks, typ
 events; they pass by as `client.Passing`. A field may be added with a default; a tag never changes meaning.
 """
 
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from mcp_interface.agent import AgentType
 from mcp_interface.approval import Answer, Approval
 from mcp_interface.capability import Capability
+from mcp_interface.clock import Instant
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import ErrorBody, InvalidRecord
 from mcp_interface.ids import (
@@ -33,7 +33,7 @@ from mcp_interface.tool import ToolResult
 class EventBase(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """What every event has."""
 
-    timestamp: datetime
+    timestamp: Instant
 
 
 # -- sessions: stream "session:<id>" ---------------------------------------------------------------------

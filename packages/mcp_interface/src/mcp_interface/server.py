@@ -48,7 +48,11 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.type is not None and (self.type == "stdio") != (self.command is not None):
             raise InvalidRecord("type_mismatch", f"type {self.type!r} does not fit", "leave the type out")
         if self.url is not None and not self.url.startswith(("http://", "https://", "${")):
-            raise InvalidRecord("invalid_url", f"{self.url!r} is not an http or https URL")
+            raise InvalidRecord(
+                "invalid_url",
+                f"{self.url!r} is not an http or https URL",
+                "begin it with http:// or https://",
+            )
         if self.timeout is not None and self.timeout <= 0:
             raise InvalidRecord("invalid_timeout", f"timeout {self.timeout} is not a positive number of ms")
 

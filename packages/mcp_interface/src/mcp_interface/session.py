@@ -1,10 +1,10 @@
 """A session: a conversation that clients attach to, per person, created on the first message."""
 
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
+from mcp_interface.clock import Instant
 from mcp_interface.errors import InvalidRecord
 from mcp_interface.ids import AgentId, PrincipalId, SessionId, is_id, is_principal
 
@@ -26,8 +26,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     id: SessionId
     created_by: PrincipalId
     title: str = ""
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
     status: SessionStatus = "active"
     profile: Profile = "careful"
     model: str = ""

@@ -7,11 +7,11 @@ Production: `mcp_persistence.SqliteStore`; in memory: `testing.MemoryStore`.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from mcp_interface.clock import Instant
 from mcp_interface.events import Event
 from mcp_interface.ids import TraceId
 
@@ -44,7 +44,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     """Names the shape of `state`; a reader that does not know it replays from the start."""
     state: bytes
-    taken_at: datetime
+    taken_at: Instant
 
 
 class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +52,8 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     stream: str
     version: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
     snapshot_version: int = 0
     """Zero: none."""
 

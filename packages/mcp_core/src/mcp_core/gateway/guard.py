@@ -5,6 +5,7 @@ start is in the journal before the tool begins; the end is in the journal before
 """
 
 import asyncio
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -257,7 +258,7 @@ class Guard:
 
 def denial(principal: PrincipalId, needed: Resource, verdict: Verdict) -> NotPermitted:
     """The error of a denied access, with the exact grant that would allow it."""
-    grant = f"umbrella grant {principal} {verdict.needed or needed.uri}"
+    grant = f"umbrella grant {principal} {shlex.quote(verdict.needed or needed.uri)}"
     return NotPermitted(
         verdict.message,
         grant,

@@ -40,8 +40,6 @@ _FOR_THE_CODE: Final = 0.2
 _STRAGGLERS: Final = 5
 """Turns of the event loop in which a call that had just begun may still come in."""
 _POLL: Final = 0.01
-_NEVER: Final = 1 << 62
-"""Place in the pipe of a request that could not be written."""
 _CLOSED: Final = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 
@@ -54,17 +52,25 @@ async def process_transport(
     Raises:
         OSError: The command cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        spec.command or "",
-        *spec.args,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=errlog,
-        env=get_default_environment() | spec.env,
-        cwd=spec.cwd,
-        start_new_session=True,
-    )
-    server = _Server(process, watch)
+    # A pipe of ours, not of the event loop, whose kinds differ: only a plain pipe tells what was read from it.
+    theirs, ours = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            spec.command or "",
+            *spec.args,
+            stdin=theirs,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errlog,
+            env=get_default_environment() | spec.env,
+            cwd=spec.cwd,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    server = _Server(process, ours, watch)
     tasks = [asyncio.create_task(server.read()), asyncio.create_task(server.write())]
     try:
         yield server.inbox, server.outbox
@@ -82,11 +88,9 @@ async def process_transport(
 class _Server:
     """The process, its two pumps and what it was asked."""
 
-    def __init__(self, process: asyncio.subprocess.Process, watch: Watch) -> None:
-        assert process.stdin is not None
+    def __init__(self, process: asyncio.subprocess.Process, pipe: int, watch: Watch) -> None:
         assert process.stdout is not None
         self._process = process
-        self._stdin = process.stdin
         self._stdout = process.stdout
         self._watch = watch
         self._heard: MemoryObjectSendStream[SessionMessage | Exception]
@@ -97,8 +101,8 @@ class _Server:
         self.outbox, self._said = anyio.create_memory_object_stream[SessionMessage](0)
         self._asked: dict[Any, int] = {}
         self._written = 0
-        # A second handle on the pipe: asyncio closes its own as soon as the reader is gone.
-        self._pipe = os.dup(process.stdin.get_extra_info("pipe").fileno())
+        os.set_blocking(pipe, False)
+        self._pipe = pipe
 
     async def read(self) -> None:
         """Pass on what the process prints, until it stops; then answer for it what it never read."""
@@ -119,13 +123,10 @@ class _Server:
                 async for item in self._said:
                     message = item.message
                     line = message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
-                    self._stdin.write(line)
-                    failed = self._stdin.transport.is_closing()
                     if isinstance(message, JSONRPCRequest):
-                        self._asked[message.id] = _NEVER if failed else self._written
-                    self._written += 0 if failed else len(line)
+                        self._asked[message.id] = self._written
                     with suppress(OSError):  # the reader tells of the death, and what was unread by then
-                        await self._stdin.drain()
+                        await self._put(line)
 
     async def end(self) -> None:
         """End the process, politely first; bounded."""
@@ -133,7 +134,6 @@ class _Server:
         self.outbox.close()
         await asyncio.sleep(0)
         self._close_pipe()
-        self._stdin.close()
         if not await self._gone():
             self._signal(signal.SIGTERM)
             if not await self._gone():
@@ -153,6 +153,27 @@ class _Server:
         transport = getattr(self._process, "_transport", None)
         if transport is not None:
             transport.close()
+
+    async def _put(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest and self._pipe >= 0:
+            try:
+                count = os.write(self._pipe, rest)
+            except BlockingIOError:
+                await self._writable()
+            else:
+                self._written += count
+                rest = rest[count:]
+
+    async def _writable(self) -> None:
+        loop, pipe = asyncio.get_running_loop(), self._pipe
+        ready = asyncio.Event()
+        loop.add_writer(pipe, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            if self._pipe == pipe:
+                loop.remove_writer(pipe)
 
     async def _read_lines(self) -> None:
         parts: list[bytes] = []
@@ -214,6 +235,7 @@ class _Server:
 
     def _close_pipe(self) -> None:
         if self._pipe >= 0:
+            asyncio.get_running_loop().remove_writer(self._pipe)
             os.close(self._pipe)
             self._pipe = -1
 

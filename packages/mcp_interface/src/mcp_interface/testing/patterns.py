@@ -2,7 +2,6 @@
 
 import re
 from functools import lru_cache
-from typing import Literal
 
 import msgspec
 
@@ -13,14 +12,14 @@ class _Shape(msgspec.Struct, frozen=True):
     """A path as segments and how far it reaches beyond them."""
 
     segments: tuple[str, ...]
-    reach: Literal["here", "here_and_below", "below"]
+    below: bool
 
 
 def covers(pattern: Resource, other: Resource) -> bool:
     """Tell whether everything that `other` stands for is also something that `pattern` stands for.
 
-    `other` may be a pattern itself, so the same question judges an access and a delegation. `x/**` is what
-    lies below `x`; `x/` is `x` and what lies below it. A doubtful case is not covered.
+    `other` may be a pattern itself, so the same question judges an access and a delegation. `x/**` and `x/` are
+    `x` and what lies below it. A doubtful case is not covered.
     """
     if (pattern.type, pattern.operation) != (other.type, other.operation):
         return False
@@ -28,18 +27,14 @@ def covers(pattern: Resource, other: Resource) -> bool:
     known = len(ours.segments)
     if not _begin_alike(ours.segments, theirs.segments[:known]):
         return False
-    if ours.reach == "here":
-        return theirs.reach == "here" and len(theirs.segments) == known
-    if ours.reach == "here_and_below" or theirs.reach == "below":
-        return True
-    return len(theirs.segments) > known
+    return ours.below or (not theirs.below and len(theirs.segments) == known)
 
 
 def _shape(resource: Resource) -> _Shape:
     segments = resource.segments
     if segments[-1] == "**":
-        return _Shape(segments[:-1], "below")
-    return _Shape(segments, "here_and_below" if resource.path.endswith("/") else "here")
+        return _Shape(segments[:-1], below=True)
+    return _Shape(segments, below=resource.path.endswith("/"))
 
 
 def _begin_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:

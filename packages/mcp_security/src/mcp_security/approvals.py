@@ -1,0 +1,162 @@
+"""Open questions to people, and who waits for the answers. In memory only: the session's events remember."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from mcp_interface.approval import Answer, Approval
+from mcp_interface.capability import GrantOptions
+from mcp_interface.clock import Clock
+from mcp_interface.codec import to_external
+from mcp_interface.errors import CallerMistaken, NotFound, TooMuch
+from mcp_interface.ids import SYSTEM, ApprovalId, PrincipalId, SessionId
+from mcp_interface.tool import ToolInfo
+
+MAX_OPEN: Final = 1000
+ONCE_WITHIN: Final = timedelta(minutes=10)
+"""How long a right for one use waits for that use."""
+
+_TOO_LATE: Final = Answer(allow=False, reason="nobody answered in time")
+_WITHDRAWN: Final = Answer(allow=False, reason="the question was withdrawn")
+
+
+class _Question:
+    """One question and its answer to be. Waiting begins after opening, and the answer may come in between."""
+
+    def __init__(self, approval: Approval) -> None:
+        self.approval = approval
+        self.answered: asyncio.Future[tuple[Answer, PrincipalId]] = asyncio.get_running_loop().create_future()
+
+
+class Approvals:
+    """Implements `mcp_interface.approval.ApprovalDesk`; used from one event loop.
+
+    Args:
+        clock: Decides when a question is too old.
+        limit: Most questions at a time.
+    """
+
+    def __init__(self, clock: Clock, limit: int = MAX_OPEN) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._questions: dict[ApprovalId, _Question] = {}
+
+    def fingerprint(self, tool: ToolInfo, arguments: dict[str, Any]) -> str:
+        """Hash that changes when the tool's definition or any argument does; see `ApprovalDesk.fingerprint`.
+
+        Raises:
+            CallerMistaken: The arguments are not JSON-compatible.
+        """
+        try:
+            text = json.dumps([to_external(tool), arguments], sort_keys=True, separators=(",", ":"))
+        except (TypeError, ValueError) as error:
+            raise CallerMistaken(
+                f"the arguments of {tool.name} cannot be written as JSON: {error}", "use JSON values only"
+            ) from error
+        return sha256(text.encode()).hexdigest()
+
+    def open(self, approval: Approval) -> None:
+        """Make a question answerable.
+
+        Raises:
+            TooMuch: Too many questions are open.
+            CallerMistaken: This one is open already.
+        """
+        self._forget_expired()
+        if approval.id in self._questions:
+            raise CallerMistaken(f"{approval.id} is already open", "ask each question once")
+        if len(self._questions) >= self._limit:
+            raise TooMuch(f"{self._limit} questions are open", "answer some first")
+        self._questions[approval.id] = _Question(approval)
+
+    async def wait(self, approval_id: ApprovalId) -> tuple[Answer, PrincipalId]:
+        """Wait for the answer and who gave it; see `ApprovalDesk.wait`."""
+        question = self._questions.get(approval_id)
+        if question is None:
+            raise NotFound(f"no open question {approval_id!r}", "see umbrella's list of approvals")
+        try:
+            while not question.answered.done():
+                left = (question.approval.expires_at - self._clock.now()).total_seconds()
+                if left <= 0:
+                    self._settle(question, _TOO_LATE, SYSTEM)
+                    break
+                await self._answered_within(question, left)
+            return question.answered.result()
+        finally:
+            self._settle(question, _WITHDRAWN, SYSTEM)
+            self._questions.pop(approval_id, None)
+
+    def answer(self, approval_id: ApprovalId, answer: Answer, by: PrincipalId) -> None:
+        """Answer; the first answer counts. See `ApprovalDesk.answer`."""
+        question = self._questions.get(approval_id)
+        if question is None or not self._is_open(question):
+            raise NotFound(
+                f"no open question {approval_id!r}", "it was answered, withdrawn, or its time is over"
+            )
+        self._settle(question, answer, by)
+
+    def pending(self, session_id: SessionId | None = None) -> Sequence[Approval]:
+        """Open questions, oldest first."""
+        return [
+            question.approval
+            for question in self._questions.values()
+            if self._is_open(question) and session_id in {None, question.approval.session_id}
+        ]
+
+    def terms(self, approval: Approval, answer: Answer) -> GrantOptions:
+        """What an allowed answer turns into: one use, the life of the session, or no end.
+
+        The right cannot be handed on: the person allowed this principal, nobody else. `session` carries the
+        session in its metadata; whoever ends the session revokes it.
+
+        Raises:
+            CallerMistaken: The answer was no.
+        """
+        if not answer.allow:
+            raise CallerMistaken(f"{approval.id} was answered with no", "grant nothing")
+        once = answer.remember == "once"
+        metadata = {
+            "approval_id": approval.id,
+            "fingerprint": approval.fingerprint,
+            "remember": answer.remember,
+        }
+        if answer.remember == "session":
+            metadata["session_id"] = approval.session_id
+        return GrantOptions(
+            expires_in=ONCE_WITHIN if once else None,
+            delegation_depth=0,
+            constraints={"max_uses": 1} if once else {},
+            metadata=metadata,
+        )
+
+    async def _answered_within(self, question: _Question, seconds: float) -> None:
+        alarm = asyncio.create_task(self._ring(seconds))
+        try:
+            waiting: set[asyncio.Future[Any]] = {question.answered, alarm}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            alarm.cancel()
+            with suppress(asyncio.CancelledError):
+                await alarm
+
+    async def _ring(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+    def _is_open(self, question: _Question) -> bool:
+        return not question.answered.done() and self._clock.now() < question.approval.expires_at
+
+    def _settle(self, question: _Question, answer: Answer, by: PrincipalId) -> None:
+        if not question.answered.done():
+            question.answered.set_result((answer, by))
+
+    def _forget_expired(self) -> None:
+        """Drop questions that nobody waits for any more; a waiter drops its own."""
+        now = self._clock.now()
+        for approval_id, question in list(self._questions.items()):
+            if now >= question.approval.expires_at:
+                self._settle(question, _TOO_LATE, SYSTEM)
+                del self._questions[approval_id]

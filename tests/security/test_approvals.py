@@ -1,0 +1,160 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from mcp_interface.approval import Answer, Approval
+from mcp_interface.errors import CallerMistaken, NotFound, TooMuch
+from mcp_interface.ids import SYSTEM, ApprovalId, PrincipalId
+from mcp_interface.testing import START, ManualClock
+from mcp_interface.tool import ToolInfo
+from mcp_security import Approvals
+
+PERSON = PrincipalId("user_" + "1" * 32)
+TOOL = ToolInfo(server="git", name="commit", parameters={"type": "object"})
+
+
+def question(number: int = 1, session: str = "session_" + "5" * 32, seconds: float = 60) -> Approval:
+    return Approval(
+        id=ApprovalId(f"ask_{number:032x}"),
+        session_id=session,
+        execution_id="exec_" + "2" * 32,
+        principal_id="agent_" + "3" * 32,
+        server="git",
+        tool="commit",
+        arguments={},
+        resource_uri="mcp://tool/execute/git/commit",
+        reason="",
+        fingerprint="ff",
+        asked_at=START,
+        expires_at=START + timedelta(seconds=seconds),
+    )
+
+
+async def waiting(desk: Approvals, clock: ManualClock, asked: Approval) -> asyncio.Task:
+    task = asyncio.create_task(desk.wait(asked.id))
+    async with asyncio.timeout(10):
+        while not clock.sleepers:
+            await asyncio.sleep(0)
+    return task
+
+
+def test_the_first_answer_counts() -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        desk = Approvals(clock)
+        asked = question()
+        desk.open(asked)
+        task = await waiting(desk, clock, asked)
+        assert desk.pending() == [asked]
+        desk.answer(asked.id, Answer(allow=True), PERSON)
+        with pytest.raises(NotFound):
+            desk.answer(asked.id, Answer(allow=False), PERSON)
+        assert desk.pending() == []
+        async with asyncio.timeout(10):
+            assert await task == (Answer(allow=True), PERSON)
+        with pytest.raises(NotFound):
+            await desk.wait(asked.id)
+        async with asyncio.timeout(10):
+            while clock.sleepers:
+                await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_before_anybody_waits_is_kept() -> None:
+    async def scenario() -> None:
+        desk = Approvals(ManualClock())
+        desk.open(question())
+        desk.answer(question().id, Answer(allow=False, reason="use pnpm"), PERSON)
+        assert (await desk.wait(question().id))[0].reason == "use pnpm"
+
+    asyncio.run(scenario())
+
+
+def test_the_deadline_is_a_no_by_the_system() -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        desk = Approvals(clock)
+        desk.open(question(seconds=60))
+        task = await waiting(desk, clock, question())
+        clock.advance(59)
+        assert desk.pending()
+        clock.advance(1)
+        assert desk.pending() == []
+        with pytest.raises(NotFound):
+            desk.answer(question().id, Answer(allow=True), PERSON)
+        async with asyncio.timeout(10):
+            answer, by = await task
+        assert (answer.allow, by) == (False, SYSTEM)
+
+    asyncio.run(scenario())
+
+
+def test_cancelling_the_waiter_withdraws_the_question() -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        desk = Approvals(clock)
+        desk.open(question())
+        task = await waiting(desk, clock, question())
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert desk.pending() == []
+        with pytest.raises(NotFound):
+            desk.answer(question().id, Answer(allow=True), PERSON)
+        desk.open(question())
+
+    asyncio.run(scenario())
+
+
+def test_open_questions_are_bounded_and_listed_by_session() -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        desk = Approvals(clock, limit=2)
+        other = "session_" + "6" * 32
+        desk.open(question(1))
+        desk.open(question(2, session=other, seconds=5))
+        with pytest.raises(TooMuch):
+            desk.open(question(3))
+        assert [one.id for one in desk.pending(other)] == [question(2).id]
+        clock.advance(5)
+        desk.open(question(3))
+        with pytest.raises(CallerMistaken):
+            desk.open(question(3))
+        assert [one.id for one in desk.pending()] == [question(1).id, question(3).id]
+
+    asyncio.run(scenario())
+
+
+def test_the_fingerprint_changes_with_the_definition_and_with_any_argument() -> None:
+    desk = Approvals(ManualClock())
+    base = desk.fingerprint(TOOL, {"a": 1, "b": [True, None]})
+    assert base == desk.fingerprint(TOOL, {"b": [True, None], "a": 1})
+    others = [
+        desk.fingerprint(TOOL, {"a": 1.0, "b": [True, None]}),
+        desk.fingerprint(TOOL, {"a": "1", "b": [True, None]}),
+        desk.fingerprint(TOOL, {"a": True, "b": [True, None]}),
+        desk.fingerprint(TOOL, {"a": 1, "b": [None, True]}),
+        desk.fingerprint(
+            ToolInfo(server="git", name="commit", parameters={"type": "object"}, description="!"),
+            {"a": 1, "b": [True, None]},
+        ),
+    ]
+    assert len({base, *others}) == 6
+    with pytest.raises(CallerMistaken):
+        desk.fingerprint(TOOL, {"a": object()})
+
+
+def test_an_answer_becomes_a_right_that_cannot_be_handed_on() -> None:
+    desk = Approvals(ManualClock())
+    once = desk.terms(question(), Answer(allow=True))
+    assert once.constraints == {"max_uses": 1}
+    assert once.expires_in is not None
+    session = desk.terms(question(), Answer(allow=True, remember="session"))
+    assert (session.constraints, session.metadata["session_id"]) == ({}, question().session_id)
+    always = desk.terms(question(), Answer(allow=True, remember="always"))
+    assert (always.expires_in, always.expires_at, always.constraints) == (None, None, {})
+    assert {terms.delegation_depth for terms in (once, session, always)} == {0}
+    with pytest.raises(CallerMistaken):
+        desk.terms(question(), Answer(allow=False))
