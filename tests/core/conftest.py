@@ -91,6 +91,7 @@ class House:
             self.entropy,
             bus.pass_by,
             30.0,
+            5.0,
         )
         self.provider: Provider | None = None
         self.owner = PrincipalId(new_id("user", SeededEntropy(7)))
@@ -119,7 +120,6 @@ class House:
             clock=self.clock,
             entropy=self.entropy,
             max_steps=5,
-            call_timeout_s=5.0,
         )
         self.directory.offer("llm", lambda record: Assistant(record, around))
         self.recovered = await self.sessions.load()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcp_core.protocol import Host
+from mcp_core.runtime.supervisor import Supervisor
 from mcp_interface.clock import SystemClock, SystemEntropy
 from mcp_interface.server import ServerSpec, ServerStatus
 
@@ -28,7 +29,8 @@ def open_host(tmp_path: Path, news: list[ServerStatus]) -> OpenHost:
 
     @asynccontextmanager
     async def opened(environment: dict[str, str] | None = None, **servers: ServerSpec) -> AsyncIterator[Host]:
-        host = Host(SystemClock(), SystemEntropy(), tmp_path / "logs", news.append, environment)
+        supervisor = Supervisor(SystemClock(), SystemEntropy())
+        host = Host(SystemClock(), SystemEntropy(), tmp_path / "logs", news.append, supervisor, environment)
         try:
             for name, spec in servers.items():
                 await host.add(name, spec)

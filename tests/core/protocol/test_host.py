@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mcp_core.protocol import Host
+from mcp_core.runtime.supervisor import Supervisor
 from mcp_interface.clock import SystemClock, SystemEntropy
 from mcp_interface.errors import InvalidRecord, NodeUnavailable, NotFound
 from mcp_interface.server import ServerSpec
@@ -33,7 +34,13 @@ def test_importing_the_host_loads_neither_the_sdk_nor_the_schema_checker() -> No
 @pytest.mark.parametrize("name", ["", "-x", "a/b", "../x", "x" * 64, "a b"])
 def test_a_name_that_could_be_a_path_or_an_option_is_refused(tmp_path, name) -> None:
     async def work() -> None:
-        host = Host(SystemClock(), SystemEntropy(), tmp_path, lambda status: None)
+        host = Host(
+            SystemClock(),
+            SystemEntropy(),
+            tmp_path,
+            lambda status: None,
+            Supervisor(SystemClock(), SystemEntropy()),
+        )
         with pytest.raises(InvalidRecord) as caught:
             await host.add(name, ServerSpec(command="x"))
         assert caught.value.rule == "invalid_server_name"
@@ -43,7 +50,13 @@ def test_a_name_that_could_be_a_path_or_an_option_is_refused(tmp_path, name) -> 
 
 def test_a_specification_that_names_nothing_is_refused(tmp_path) -> None:
     async def work() -> None:
-        host = Host(SystemClock(), SystemEntropy(), tmp_path, lambda status: None)
+        host = Host(
+            SystemClock(),
+            SystemEntropy(),
+            tmp_path,
+            lambda status: None,
+            Supervisor(SystemClock(), SystemEntropy()),
+        )
         with pytest.raises(InvalidRecord, match="either a command or a url"):
             await host.add("x", ServerSpec())
         assert host.statuses() == []

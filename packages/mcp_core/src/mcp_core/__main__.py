@@ -31,6 +31,7 @@ def main() -> int:
     os.chdir("/")  # a node that runs for months must not hold the folder it was started in
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("pykka").setLevel(logging.ERROR)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs whole URLs, which may hold secrets
     try:
         asyncio.run(run(settings))
     except UmbrellaError as error:

@@ -142,7 +142,9 @@ class Node:
         directory = Directory(
             ground.journal, ground.store, ground.kernel, supervisor, registry, self.telemetry, clock, entropy
         )
-        host = Host(clock, entropy, ground.place.logs, self._server_changed(ground.bus), models.variables)
+        host = Host(
+            clock, entropy, ground.place.logs, self._server_changed(ground.bus), supervisor, models.variables
+        )
         stack.push_async_callback(host.close)
         toolbox = Toolbox(host, {"fs": filesystem_tools(ground.gate)})
         guard = Guard(
@@ -155,6 +157,7 @@ class Node:
             entropy,
             ground.bus.pass_by,
             settings.approval_timeout_s,
+            settings.call_timeout_s,
         )
         stack.push_async_callback(ground.bus.close)
         stack.push_async_callback(directory.close)
@@ -162,9 +165,7 @@ class Node:
         caller = await self._people(directory, guard, sessions, toolbox, models, ground)
         recovered = await sessions.load()
         gateway = self._open_gateway(ground, sessions, directory, toolbox, models, recovered)
-        servers = ServerCommands(
-            toolbox, sessions, directory, caller, ground.journal, clock, settings.call_timeout_s
-        )
+        servers = ServerCommands(toolbox, sessions, directory, caller, ground.journal, clock)
         gateway.serve(servers.handlers())
         self._gateway = gateway
         connecting = asyncio.gather(*(connect(host, *item) for item in (await servers.load()).items()))
@@ -227,7 +228,6 @@ class Node:
             clock=self._clock,
             entropy=self._entropy,
             max_steps=self.settings.max_turn_steps,
-            call_timeout_s=self.settings.call_timeout_s,
         )
         directory.offer("llm", lambda record: Assistant(record, around))
         return caller

@@ -120,7 +120,6 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     max_steps: int
-    call_timeout_s: float
 
 
 class Assistant:
@@ -300,7 +299,6 @@ class Assistant:
             server=server,
             tool=tool,
             arguments=use.arguments,
-            timeout_s=self._around.call_timeout_s,
             tool_use_id=use.id,
             may_ask=True,
         )

@@ -30,7 +30,8 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     tool: str
     arguments: dict[str, Any]
-    timeout_s: float
+    timeout_s: float | None = None
+    """None: what the server's entry says, else the node's default."""
     tool_use_id: str = ""
     may_ask: bool = False
     """Whether the session's profile and a person may supply a missing right."""

@@ -43,6 +43,7 @@ class Guard:
         entropy: Entropy,
         publish: Callable[[Passing], None],
         approval_timeout_s: float,
+        call_timeout_s: float,
     ) -> None:
         self._kernel = kernel
         self._desk = desk
@@ -53,6 +54,7 @@ class Guard:
         self._entropy = entropy
         self._publish = publish
         self._approval_timeout = timedelta(seconds=approval_timeout_s)
+        self._call_timeout = call_timeout_s
 
     async def run(self, request: ToolRequest) -> CallOutcome:
         """Run one tool call through the whole path.
@@ -71,8 +73,13 @@ class Guard:
             arguments=request.arguments,
             tool_use_id=request.tool_use_id,
         )
+        if request.timeout_s is None:
+            timeout = self._toolbox.timeout(request.server) or self._call_timeout
+            request = msgspec.structs.replace(request, timeout_s=timeout)
         try:
-            tool = await self._toolbox.find(request.server, request.tool, request.timeout_s)
+            tool = await self._toolbox.find(
+                request.server, request.tool, request.timeout_s or self._call_timeout
+            )
             tool.validate_args(request.arguments)
             verdicts = [
                 await self._obtain(request, execution_id, tool, needed)
@@ -155,7 +162,7 @@ class Guard:
                 return await tool.execute(request.arguments, context)
         except TimeoutError as error:
             raise DeadlineExceeded(
-                f"{request.server}/{request.tool} did not end within {request.timeout_s:g} s",
+                f"{request.server}/{request.tool} did not end within {request.timeout_s} s",
                 "give it more time with --timeout",
             ) from error
         except (UmbrellaError, asyncio.CancelledError):

@@ -112,6 +112,13 @@ class Toolbox:
             return own
         return own + self.host.tools(server)
 
+    def timeout(self, server: str) -> float | None:
+        """Seconds that a server's own entry allows for a call; None when it says nothing."""
+        for status in self.host.statuses():
+            if status.name == server and status.spec is not None and status.spec.timeout is not None:
+                return status.spec.timeout / 1000
+        return None
+
     async def find(self, server: str, tool: str, timeout: float) -> Tool:
         """One tool, ready to be used.
 

@@ -101,9 +101,15 @@ class Connection:
 
     # -- life --------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to run in a task of its own; `stop` ends and awaits it."""
+    def start(self, died: Callable[[BaseException], object] | None = None) -> None:
+        """Begin to run in a task of its own; `stop` ends and awaits it.
+
+        Args:
+            died: Told when the task ends by an error, which none of a server's making should do.
+        """
         self._running = asyncio.create_task(self.run(), name=f"mcp {self.name}")
+        if died is not None:
+            self._running.add_done_callback(lambda task: _report(task, died))
 
     async def stop(self) -> None:
         """Disconnect and end the server's process; bounded, and harmless when repeated."""
@@ -403,3 +409,9 @@ class Connection:
         elif watch.noise:
             parts.append(f"it printed what is not MCP: {watch.noise}")
         return "; ".join(parts)
+
+
+def _report(task: asyncio.Task[None], died: Callable[[BaseException], object]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        died(error)

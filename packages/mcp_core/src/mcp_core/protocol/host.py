@@ -5,17 +5,21 @@ Above: the node, which decides who may call. Below: one `Connection` each. Knows
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from mcp_core.protocol.connections import Connection
+from mcp_core.protocol.owner import ConnectionOwner
 from mcp_core.protocol.reach import close_names
+from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.errors import InvalidRecord, NodeUnavailable, NotFound, TooMuch
 from mcp_interface.server import SERVER_NAME, ServerSpec, ServerStatus
 from mcp_interface.tool import ToolInfo, ToolResult
 
 MAX_SERVERS: Final = 200
+STOP_SECONDS: Final = 15.0
 FIRST_ATTEMPT: Final = 15.0
 """How long `add` waits; the attempt itself goes on."""
 
@@ -28,6 +32,7 @@ class Host:
         entropy: For jitter.
         log_dir: Where stdio servers write their stderr.
         on_change: Told every new status of every server, on the event loop; must not raise.
+        supervisor: Keeps the owner of each connection alive.
         environment: Where `${VAR}` in specifications looks; None is the environment of the process.
     """
 
@@ -37,14 +42,17 @@ class Host:
         entropy: Entropy,
         log_dir: Path,
         on_change: Callable[[ServerStatus], None],
+        supervisor: Supervisor,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._clock = clock
         self._entropy = entropy
         self._log_dir = log_dir
         self._on_change = on_change
+        self._supervisor = supervisor
         self._environment = environment
         self._connections: dict[str, Connection] = {}
+        self._changing: dict[str, asyncio.Lock] = {}
         self._closed = False
 
     async def add(self, name: str, spec: ServerSpec) -> ServerStatus:
@@ -64,12 +72,24 @@ class Host:
                 "use 1 to 63 letters, digits, '_', '.', '-', beginning with a letter or digit",
             )
         spec.validate()
+        async with self._changing.setdefault(name, asyncio.Lock()):
+            connection = await self._replace(name, spec)
+        return await connection.settled(FIRST_ATTEMPT)
+
+    async def _replace(self, name: str, spec: ServerSpec) -> Connection:
         if self._closed:
             raise NodeUnavailable("the node is stopping", "start it again")
-        old = self._connections.get(name)
-        if old is None and len(self._connections) >= MAX_SERVERS:
+        if name not in self._connections and len(self._connections) >= MAX_SERVERS:
             raise TooMuch(f"there are {MAX_SERVERS} servers already", "remove one")
-        connection = Connection(
+        await self._supervisor.stop(_owner(name), STOP_SECONDS)
+        loop = asyncio.get_running_loop()
+        make = partial(ConnectionOwner, loop, partial(self._connect, name, spec))
+        self._supervisor.start(ChildSpec(name=_owner(name), make=make))
+        return self._connections[name]
+
+    def _connect(self, name: str, spec: ServerSpec) -> Connection:
+        """Make the connection of a new owner, and let calls find it."""
+        self._connections[name] = Connection(
             name,
             spec,
             clock=self._clock,
@@ -78,12 +98,7 @@ class Host:
             on_change=self._on_change,
             environment=self._environment,
         )
-        self._connections[name] = connection
-        if old is not None:
-            await old.stop()
-        if self._connections.get(name) is connection:
-            connection.start()
-        return await connection.settled(FIRST_ATTEMPT)
+        return self._connections[name]
 
     async def remove(self, name: str) -> None:
         """Disconnect and forget a server.
@@ -91,9 +106,11 @@ class Host:
         Raises:
             NotFound: No such server.
         """
-        connection = self._connection(name)
-        del self._connections[name]
-        await connection.stop()
+        async with self._changing.setdefault(name, asyncio.Lock()):
+            self._connection(name)
+            del self._connections[name]
+            await self._supervisor.stop(_owner(name), STOP_SECONDS)
+        self._changing.pop(name, None)
 
     def statuses(self) -> list[ServerStatus]:
         """Every server's status, by name."""
@@ -141,9 +158,9 @@ class Host:
     async def close(self) -> None:
         """Disconnect everything and end every child process; bounded, and harmless when repeated."""
         self._closed = True
-        connections = list(self._connections.values())
+        names = list(self._connections)
         self._connections.clear()
-        await asyncio.gather(*(connection.stop() for connection in connections))
+        await asyncio.gather(*(self._supervisor.stop(_owner(name), STOP_SECONDS) for name in names))
 
     def _connection(self, name: str) -> Connection:
         found = self._connections.get(name)
@@ -155,3 +172,7 @@ class Host:
                 {"server": name},
             )
         return found
+
+
+def _owner(name: str) -> str:
+    return f"server:{name}"

@@ -57,14 +57,12 @@ class ServerCommands:
         caller: Caller,
         journal: Journal,
         clock: Clock,
-        call_timeout_s: float,
     ) -> None:
         self._toolbox = toolbox
         self._sessions = sessions
         self._directory = directory
         self._caller = caller
         self._clock = clock
-        self._call_timeout = call_timeout_s
         self._writing = asyncio.Lock()
         self._history: History[Configured] = History(
             journal, "servers", initial=Configured, apply=apply, clock=clock, schema=SCHEMA
@@ -128,7 +126,6 @@ class ServerCommands:
             session = await self._sessions.console(who)
         else:
             session = self._sessions.get(command.session_id, who)
-        timeout = self._call_timeout if command.timeout_ms is None else command.timeout_ms / 1000
         return await self._caller.call(
             ToolRequest(
                 session_id=session.id,
@@ -136,7 +133,7 @@ class ServerCommands:
                 server=command.server,
                 tool=command.tool,
                 arguments=command.arguments,
-                timeout_s=timeout,
+                timeout_s=None if command.timeout_ms is None else command.timeout_ms / 1000,
             )
         )
 

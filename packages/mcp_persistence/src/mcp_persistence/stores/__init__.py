@@ -1,0 +1,1 @@
+"""Where a journal can rest; one module per medium."""
