@@ -13,6 +13,7 @@ from mcp_core.agents.tool_executor import Caller, ToolExecutor
 from mcp_core.agents.worker import Worker
 from mcp_core.gateway.guard import Guard
 from mcp_core.gateway.handlers.sessions import SessionCommands
+from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.observe.telemetry import LocalTelemetry
@@ -95,8 +96,9 @@ class House:
         )
         self.provider: Provider | None = None
         self.owner = PrincipalId(new_id("user", SeededEntropy(7)))
+        self.router = Router(self.directory, self.telemetry)
         self.commands = SessionCommands(
-            self.sessions, self.directory, desk, self.journal, self.clock, self.entropy
+            self.sessions, self.directory, self.router, desk, self.journal, self.clock, self.entropy
         )
 
     async def open(self) -> None:
@@ -109,7 +111,7 @@ class House:
         self.directory.offer("tool_executor", lambda record: ToolExecutor(self.guard))
         await self.directory.load()
         executor = await self.directory.spawn("tool_executor", f"executor-{self.journal.epoch}")
-        self.caller = Caller(self.directory.ref(executor.id), executor.id, self.clock, self.entropy)
+        self.caller = Caller(self.router, executor.id, self.clock, self.entropy)
         around = Surroundings(
             sessions=self.sessions,
             toolbox=self.toolbox,

@@ -31,6 +31,7 @@ from mcp_core.gateway.handlers.sessions import SessionCommands
 from mcp_core.gateway.listener import Listener
 from mcp_core.gateway.local import LocalClient
 from mcp_core.gateway.logins import Logins
+from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.observe.telemetry import LocalTelemetry
@@ -162,9 +163,16 @@ class Node:
         stack.push_async_callback(ground.bus.close)
         stack.push_async_callback(directory.close)
         stack.push_async_callback(supervisor.close, settings.stop_timeout_s)
-        caller = await self._people(directory, guard, sessions, toolbox, models, ground)
+        router = Router(directory, self.telemetry)
+        caller = await self._people(directory, router, guard, sessions, toolbox, models, ground)
+        began = clock.monotonic()
         recovered = await sessions.load()
-        gateway = self._open_gateway(ground, sessions, directory, toolbox, models, recovered)
+        self.telemetry.emit(
+            "mcp.persistence.recovery_complete",
+            {"events": ground.bus.position, "duration_s": clock.monotonic() - began},
+            {},
+        )
+        gateway = self._open_gateway(ground, sessions, directory, router, toolbox, models, recovered)
         servers = ServerCommands(toolbox, sessions, directory, caller, ground.journal, clock)
         gateway.serve(servers.handlers())
         self._gateway = gateway
@@ -206,6 +214,7 @@ class Node:
     async def _people(
         self,
         directory: Directory,
+        router: Router,
         guard: Guard,
         sessions: Sessions,
         toolbox: Toolbox,
@@ -217,7 +226,7 @@ class Node:
         directory.offer("worker", lambda record: Worker())
         await directory.load()
         executor = await self._executor(directory)
-        caller = Caller(directory.ref(executor), executor, self._clock, self._entropy)
+        caller = Caller(router, executor, self._clock, self._entropy)
         around = Surroundings(
             sessions=sessions,
             toolbox=toolbox,
@@ -237,6 +246,7 @@ class Node:
         ground: Ground,
         sessions: Sessions,
         directory: Directory,
+        router: Router,
         toolbox: Toolbox,
         models: Lender,
         recovered: int,
@@ -267,7 +277,9 @@ class Node:
         gateway.serve(SecurityCommands(ground.audit, logins).handlers())
         gateway.serve(AgentCommands(directory, sessions, ground.kernel).handlers())
         gateway.serve(
-            SessionCommands(sessions, directory, ground.desk, ground.journal, clock, entropy).handlers()
+            SessionCommands(
+                sessions, directory, router, ground.desk, ground.journal, clock, entropy
+            ).handlers()
         )
         return gateway
 

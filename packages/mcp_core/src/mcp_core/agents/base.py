@@ -9,9 +9,11 @@ import msgspec
 from mcp_core.runtime.actor import Actor
 from mcp_interface.agent import Agent, AgentRecord, Ok, Reply, Stop
 from mcp_interface.capability import Capability
+from mcp_interface.clock import Clock
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, NotFound
 from mcp_interface.store import KeyValueStore
+from mcp_interface.telemetry import Telemetry
 
 
 class Learn(msgspec.Struct, frozen=True):
@@ -30,12 +32,16 @@ class AgentActor(Actor):
         agent: Agent[Any],
         states: KeyValueStore,
         ended: Callable[[str], Awaitable[None]],
+        telemetry: Telemetry,
+        clock: Clock,
     ) -> None:
         super().__init__(loop)
         self._record = record
         self._agent = agent
         self._states = states
         self._ended = ended
+        self._telemetry = telemetry
+        self._clock = clock
         self._key = f"agent-state:{record.id}"
         self._state: Any = None
         self._saved: Mapping[str, Any] | None = None
@@ -55,12 +61,24 @@ class AgentActor(Actor):
         """Hand envelopes and rights to the agent."""
         match message:
             case Envelope():
-                outcome = await self._agent.handle_message(message, self._state)
+                outcome = await self._handle(message)
             case Learn():
                 outcome = await self._agent.handle_capability(message.capability, self._state)
             case _:
                 raise CallerMistaken(f"agents take envelopes, not {type(message).__name__}")
         return await self._settle(outcome)
+
+    async def _handle(self, envelope: Envelope) -> Ok[Any] | Reply[Any] | Stop[Any]:
+        names = {"to": envelope.to, "sender": envelope.sender, "session_id": envelope.session_id}
+        self._telemetry.emit("mcp.message.received", {}, names)
+        began = self._clock.monotonic()
+        outcome = await self._agent.handle_message(envelope, self._state)
+        self._telemetry.emit(
+            "mcp.agent.message_handled",
+            {"duration_s": self._clock.monotonic() - began},
+            {"agent_id": self._record.id, "type": self._record.type},
+        )
+        return outcome
 
     async def stopped(self) -> None:
         """Let the agent clean up."""

@@ -143,6 +143,8 @@ class Directory:
                     self._makers[agent.type](agent),
                     self._states,
                     lambda reason: self._gone(agent_id, reason),
+                    self._telemetry,
+                    self._clock,
                 ),
                 on_restart=lambda error, count: self._restarted(agent, error, count),
                 on_give_up=lambda error: self._later(self._gone(agent_id, f"given up: {error}")),

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mcp_core.runtime.ref import Ref
 from mcp_interface.agent import Ok, Reply, Skill, Stop
 from mcp_interface.capability import Capability
 from mcp_interface.clock import Clock, Entropy
@@ -131,11 +130,19 @@ class ToolExecutor:
         del state.history[:-HISTORY]
 
 
+class Post(Protocol):
+    """What brings envelopes to agents (`mcp_core.gateway.router`)."""
+
+    async def ask(self, envelope: Envelope) -> Any:
+        """Deliver and wait for the answer."""
+        ...
+
+
 class Caller:
     """How the rest of the node asks the executor for a call."""
 
-    def __init__(self, executor: Ref, address: AgentId, clock: Clock, entropy: Entropy) -> None:
-        self._executor = executor
+    def __init__(self, post: Post, address: AgentId, clock: Clock, entropy: Entropy) -> None:
+        self._post = post
         self._address = address
         self._clock = clock
         self._entropy = entropy
@@ -154,7 +161,7 @@ class Caller:
             timestamp=self._clock.now(),
             session_id=request.session_id,
         )
-        asking = asyncio.ensure_future(self._executor.ask(envelope))
+        asking = asyncio.ensure_future(self._post.ask(envelope))
         try:
             task: asyncio.Task[CallOutcome] = await asyncio.shield(asking)
         except asyncio.CancelledError:

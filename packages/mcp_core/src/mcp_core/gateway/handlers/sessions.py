@@ -4,6 +4,7 @@ from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Begin, Cancel
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.paging import page_of, position_of
+from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.state import stream_of
 from mcp_core.runtime.commit import Journal
@@ -39,6 +40,7 @@ class SessionCommands:
         self,
         sessions: Sessions,
         directory: Directory,
+        router: Router,
         desk: ApprovalDesk,
         journal: Journal,
         clock: Clock,
@@ -46,6 +48,7 @@ class SessionCommands:
     ) -> None:
         self._sessions = sessions
         self._directory = directory
+        self._router = router
         self._desk = desk
         self._journal = journal
         self._clock = clock
@@ -109,7 +112,7 @@ class SessionCommands:
         session = self._sessions.get(command.session_id, who)
         record = await self._sessions.post(session.id, who, command.text)
         assistant = await self._assistant(session)
-        self._directory.ref(assistant).tell(self._envelope(who, assistant, session.id, Begin()))
+        self._router.tell(self._envelope(who, assistant, session.id, Begin()))
         message_id = record.event.message_id if isinstance(record.event, UserMessage) else MessageId("")
         return Posted(session_id=session.id, message_id=message_id, position=record.position)
 
@@ -119,7 +122,7 @@ class SessionCommands:
         for agent in self._directory.listed(session.id):
             if agent.type == "llm":
                 envelope = self._envelope(who, agent.id, session.id, Cancel())
-                return bool(await self._directory.ref(agent.id).ask(envelope))
+                return bool(await self._router.ask(envelope))
         return False
 
     async def approvals(self, who: PrincipalId, command: ListApprovals) -> Page[Approval]:
