@@ -1,0 +1,1 @@
+"""One noun per file; each route is one command of the node."""

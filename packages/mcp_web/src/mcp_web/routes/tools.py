@@ -1,0 +1,55 @@
+"""/api/tools: what the connected servers offer, and single calls of it."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromQuery, JSONBody
+from msgspec import Meta
+
+from mcp_interface.commands import CallOutcome, CallTool, ListTools, Page
+from mcp_interface.ids import AgentId, SessionId
+from mcp_interface.tool import ToolInfo
+from mcp_web.auth import CallerDependency
+from mcp_web.routes.shape import PROBLEMS, Cursor, Limit
+
+CALL_S = 300.0
+"""Seconds that a call without its own deadline may keep its request open."""
+
+
+class NewCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tool call."""
+
+    server: str
+    tool: str
+    arguments: dict[str, Any] = {}
+    as_agent: str | None = None
+    """Act with what this agent holds."""
+    session_id: str | None = None
+    """Where it is recorded."""
+    timeout_ms: Annotated[int, Meta(ge=1, le=3_600_000)] | None = None
+
+
+@get("/tools", responses=PROBLEMS, summary="List tools")
+async def list_tools(
+    caller: CallerDependency, server: FromQuery[str | None] = None, limit: Limit = 200, cursor: Cursor = None
+) -> Page[ToolInfo]:
+    """Of one server, or of all that are connected."""
+    return await caller.ask(ListTools(server=server, limit=limit, cursor=cursor))
+
+
+@post("/tools/call", status_code=200, responses=PROBLEMS, summary="Call a tool")
+async def call_tool(caller: CallerDependency, data: JSONBody[NewCall]) -> CallOutcome:
+    """Judged, journaled, run, journaled; a failure of the task itself is a result with `is_error`."""
+    command = CallTool(
+        server=data.server,
+        tool=data.tool,
+        arguments=data.arguments,
+        as_agent=AgentId(data.as_agent) if data.as_agent else None,
+        session_id=SessionId(data.session_id) if data.session_id else None,
+        timeout_ms=data.timeout_ms,
+    )
+    return await caller.ask(command, CALL_S if data.timeout_ms is None else data.timeout_ms / 1000 + 10)
+
+
+ROUTES = [list_tools, call_tool]

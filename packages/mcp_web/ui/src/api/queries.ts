@@ -1,0 +1,70 @@
+// What the pages ask for, under the names that `live` makes stale.
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import { api, at } from "./http";
+import type { AgentRecord, Approval, AuditEntry, Capability, Health, NodeStatus, Page, ServerStatus, Session, ToolInfo } from "./types";
+
+export const status = () => queryOptions({ queryKey: ["status"], queryFn: () => api<NodeStatus>("/api/status") });
+
+export const health = () =>
+  queryOptions({
+    queryKey: ["health"],
+    queryFn: () => api<Health>("/health", { accept: 503 }),
+    refetchInterval: 15_000,
+  });
+
+export const sessions = (ended: boolean) =>
+  infiniteQueryOptions({
+    queryKey: ["sessions", { ended }],
+    queryFn: ({ pageParam }) => api<Page<Session>>("/api/sessions", { query: { ended, cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+  });
+
+export const session = (id: string) =>
+  queryOptions({ queryKey: ["sessions", id], queryFn: () => api<Session>(at("sessions", id)) });
+
+export const agents = (stopped: boolean) =>
+  infiniteQueryOptions({
+    queryKey: ["agents", { stopped }],
+    queryFn: ({ pageParam }) => api<Page<AgentRecord>>("/api/agents", { query: { stopped, cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+  });
+
+export const agent = (id: string) =>
+  queryOptions({ queryKey: ["agents", id], queryFn: () => api<AgentRecord>(at("agents", id)) });
+
+export const capabilities = (principal: string) =>
+  queryOptions({
+    queryKey: ["capabilities", principal],
+    queryFn: () => api<Page<Capability>>("/api/capabilities", { query: { principal, limit: 1000 } }),
+  });
+
+export const approvals = () =>
+  queryOptions({ queryKey: ["approvals"], queryFn: () => api<Page<Approval>>("/api/approvals", { query: { limit: 200 } }) });
+
+export const servers = () =>
+  queryOptions({ queryKey: ["servers"], queryFn: () => api<Page<ServerStatus>>("/api/servers") });
+
+export const tools = () =>
+  infiniteQueryOptions({
+    queryKey: ["tools"],
+    queryFn: ({ pageParam }) => api<Page<ToolInfo>>("/api/tools", { query: { cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+  });
+
+export interface AuditFilter {
+  principal: string;
+  resource_uri: string;
+  kind: string;
+  denied_only: boolean;
+}
+
+export const audit = (filter: AuditFilter) =>
+  infiniteQueryOptions({
+    queryKey: ["audit", filter],
+    queryFn: ({ pageParam }) => api<Page<AuditEntry>>("/api/audit", { query: { ...filter, cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+  });

@@ -1,0 +1,44 @@
+// Names for what the generated schema describes, and the few frames that only the WebSocket carries.
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type Session = Schemas["Session"];
+export type Profile = Session["profile"];
+export type AgentRecord = Schemas["AgentRecord"];
+export type Approval = Schemas["Approval"];
+export type Answer = Schemas["Answer"];
+export type AuditEntry = Schemas["AuditEntry"];
+export type AuditReport = Schemas["AuditReport"];
+export type CallOutcome = Schemas["CallOutcome"];
+export type Capability = Schemas["Capability"];
+export type ErrorBody = Schemas["ErrorBody"];
+export type Explanation = Schemas["Explanation"];
+export type Health = Schemas["Health"];
+export type Login = Schemas["Login"];
+export type NodeStatus = Schemas["NodeStatus"];
+export type Posted = Schemas["Posted"];
+export type Rec = Schemas["Record"];
+export type ServerStatus = Schemas["ServerStatus"];
+export type ToolCall = Schemas["ToolCall"];
+export type ToolInfo = Schemas["ToolInfo"];
+export type ToolResult = Schemas["ToolResult"];
+
+export interface Page<T> {
+  items: T[];
+  cursor?: string | null;
+}
+
+export type Passing =
+  | { type: "text"; session_id: string; turn_id: string; message_id: string; text: string }
+  | { type: "progress"; session_id: string; execution_id: string; progress: number; message: string }
+  | { type: "server"; name: string; state: string; error: string };
+
+export type NodeFrame =
+  | { type: "welcome"; principal_id: string; position: number; version: string }
+  | { type: "result"; id: number; value: unknown }
+  | { type: "failure"; id: number; error: ErrorBody }
+  | { type: "happened"; id: number; record: Rec }
+  | { type: "passing"; id: number; passing: Passing };
+
+export type Notice = { record: Rec } | { passing: Passing };

@@ -1,0 +1,320 @@
+"""The dashboard as a person sees it: built pages, real Chromium, a real node and a model that follows a script."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from mcp_web.app import DASHBOARD
+from scripted_model import scripted_model
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+AXE = Path(__file__).parents[2] / "packages" / "mcp_web" / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+WAIT_MS = 20_000
+NOTES = (
+    "# Harbor 1.5.0\n\nFaster, and safer after a power cut.\n\n- Four times fewer fsync calls under load\n"
+)
+CHANGES = """# Changelog
+
+## 1.5.0
+
+- Journal: group commit, four times fewer fsync calls
+- Fix: a torn last segment no longer hides the one before it
+"""
+
+
+def script(project: Path) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": "I'll look at the changelog first.",
+            "chunk_delay": 0.01,
+            "tool_call": {
+                "name_contains": "read_file",
+                "arguments": {"path": str(project / "CHANGELOG.md")},
+            },
+        },
+        {
+            "text": "Two changes since **1.4.2**:\n\n- The journal commits in groups: four times fewer `fsync` calls.\n"
+            "- A torn last segment no longer hides the one before it.\n\nNow I write that down as `RELEASE.md`.",
+            "chunk_delay": 0.02,
+            "tool_call": {
+                "name_contains": "write_file",
+                "arguments": {"path": str(project / "RELEASE.md"), "content": NOTES},
+            },
+        },
+        {"text": "Done: the notes for 1.5.0 are in `RELEASE.md`.", "chunk_delay": 0.02},
+    ]
+
+
+class Visit:
+    """One tab that is watched: errors, foreign requests, accessibility."""
+
+    def __init__(self, browser: "Browser", home: str, scheme: Any = "light") -> None:
+        self.home = home
+        self.context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
+        self.context.set_default_timeout(WAIT_MS)
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+
+    def _console(self, message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+    def go(self, place: str) -> None:
+        self.page.get_by_role("navigation").get_by_role("link", name=place).click()
+
+    def accessible(self, where: str) -> None:
+        """No violation of WCAG A or AA, or of the best practices that axe knows."""
+        if not AXE.is_file():
+            reason = "axe-core is not installed (npm ci in packages/mcp_web/ui)"
+            if os.environ.get("CI") == "1":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        # Through the debugger, because the page's own policy lets no foreign script in.
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("async () => (await axe.run()).violations")
+        told = [f"{item['id']}: {[node['target'] for node in item['nodes']][:3]}" for item in found]
+        assert told == [], where
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.complaints == []
+        assert self.hosts == {urlsplit(self.home).netloc}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    # The README's picture shows the path; let it be one that could be anybody's.
+    media = os.environ.get("UMBRELLA_MEDIA") == "1"
+    folder = Path(tempfile.gettempdir()) / "harbor" if media else tmp_path / "harbor"
+    folder.mkdir()
+    (folder / "CHANGELOG.md").write_text(CHANGES)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def home(served: Callable[..., Any], project: Path) -> Iterator[Any]:
+    if not (DASHBOARD / "index.html").is_file():
+        pytest.fail("the dashboard is not built: uv sync --reinstall-package mcp-umbrella-web")
+    with scripted_model(script(project)) as model:
+        yield served(model.environ("openai"))
+
+
+def begin(visit: Visit, project: Path) -> None:
+    visit.page.get_by_placeholder("Folder to work in").fill(str(project))
+    visit.page.get_by_role("button", name="New session").click()
+    box = visit.page.get_by_label("Message to the assistant")
+    box.fill("What changed since 1.4.2? Write short release notes to RELEASE.md.")
+    box.press("Enter")
+
+
+def test_a_whole_visit(
+    browser: "Browser", home: Any, project: Path, shot: Callable[["Page", str], None]
+) -> None:
+    visit = Visit(browser, home.url)
+    page = visit.page
+
+    page.goto(home.url)
+    page.get_by_label("Login link or code").wait_for()
+    visit.accessible("login")
+
+    page.goto(home.link)
+    page.get_by_role("heading", name="Overview").wait_for()
+    page.get_by_role("rowheader", name="journal").wait_for()
+    visit.accessible("overview")
+
+    visit.go("Sessions")
+    page.get_by_text("No sessions yet").wait_for()
+    visit.accessible("sessions, empty")
+
+    begin(visit, project)
+    # Live: the answer is read while it is being written, then the question comes by itself.
+    page.get_by_text("writing…").wait_for()
+    page.get_by_role("button", name="Allow once").wait_for()
+    log = page.get_by_role("log")
+    assert "Two changes since 1.4.2" in log.inner_text()
+    assert NOTES.splitlines()[2] in log.inner_text(), "the whole argument can be read before it is allowed"
+    assert not (project / "RELEASE.md").exists()
+    page.get_by_label("1 waiting").wait_for()
+    visit.accessible("session, asking")
+    shot(page, "dashboard")
+
+    visit.go("Approvals")
+    page.get_by_role("heading", name="write_file").wait_for()
+    visit.accessible("approvals")
+    page.get_by_role("button", name="Allow once").click()
+    page.get_by_text("Nothing waits for an answer").wait_for()
+    visit.accessible("approvals, empty")
+
+    visit.go("Sessions")
+    page.get_by_role("rowheader").get_by_role("link").click()
+    page.get_by_text("Done: the notes for 1.5.0").wait_for()
+    assert (project / "RELEASE.md").read_text() == NOTES
+    page.get_by_text("Allowed once by you").wait_for()
+    visit.accessible("session")
+
+    page.get_by_label("Profile").select_option("open")
+    page.locator("label.profile.open").wait_for()
+    visit.accessible("session, open")
+
+    visit.go("Audit")
+    page.get_by_role("button", name="Verify on the server").click()
+    page.get_by_text("Chain intact").wait_for()
+    page.get_by_label("denied only").check()
+    page.locator("tr.denied").first.wait_for()
+    assert page.locator("tbody tr:not(.denied)").count() == 0
+    visit.accessible("audit")
+    visit.close()
+
+
+def test_agents_are_spawned_granted_denied_revoked_and_stopped(
+    browser: "Browser", home: Any, project: Path
+) -> None:
+    visit = Visit(browser, home.url, "dark")
+    page = visit.page
+    page.goto(home.link)
+    visit.go("Agents")
+    page.get_by_label("Name of the new agent").fill("scout")
+    page.get_by_role("button", name="Spawn agent").click()
+    page.get_by_text("It holds nothing").wait_for()
+    visit.accessible("agent, dark")
+
+    visit.go("Tools")
+    page.get_by_role("button", name="fs/list_directory").click()
+    page.get_by_label("Arguments (JSON)").fill(f'{{"path": "{project}"}}')
+    page.get_by_label("With the rights of").select_option(label="scout")
+    page.get_by_role("button", name="Call", exact=True).click()
+    page.get_by_role("alert").get_by_text("umbrella grant").first.wait_for()
+    visit.accessible("tools, dark")
+
+    visit.go("Agents")
+    page.get_by_role("link", name="scout").click()
+    page.get_by_label("Resource", exact=True).fill(f"mcp://fs/list{project}/**")
+    page.get_by_role("button", name="Grant", exact=True).click()
+    page.get_by_role("button", name="Revoke").wait_for()
+    page.get_by_label("Resource to explain").fill(f"mcp://fs/list{project}/x")
+    page.get_by_role("button", name="Explain").click()
+    page.get_by_text("Yes.").wait_for()
+    visit.accessible("agent with rights, dark")
+    page.get_by_role("button", name="Revoke").click()
+    page.get_by_text("It holds nothing").wait_for()
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Stop agent").click()
+    page.get_by_text("terminated").wait_for()
+    # The denied call above is answered 403, which Chromium itself notes; nothing else may be.
+    assert [text for text in visit.complaints if "403" not in text] == []
+    visit.complaints.clear()
+    visit.close()
+
+
+def test_what_agents_and_servers_say_is_text_and_never_markup(
+    browser: "Browser", served: Callable[..., Any], tmp_path: Path
+) -> None:
+    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>\u202eevil"
+    with scripted_model(
+        [
+            {
+                "text": evil,
+                "tool_call": {
+                    "name_contains": "write_file",
+                    "arguments": {"path": "/tmp/\u202ex", "content": evil},
+                },
+            }
+        ]
+    ) as model:
+        server = served(model.environ("openai"))
+        visit = Visit(browser, server.url)
+        page = visit.page
+        page.on("dialog", lambda dialog: visit.complaints.append(f"dialog {dialog.message}"))
+        page.goto(server.link)
+        begin(visit, tmp_path)
+        page.get_by_role("button", name="Allow once").wait_for()
+        assert "onerror=alert(1)" in page.get_by_role("log").inner_text()
+        assert page.locator("[role=log] img, [role=log] script").count() == 0
+        assert "U+202E" in page.locator(".args").inner_text(), "what turns the reading direction is shown"
+        visit.close()
+
+
+def test_a_lost_connection_is_told_and_what_happened_meanwhile_appears(
+    browser: "Browser", home: Any, project: Path
+) -> None:
+    visit = Visit(browser, home.url)
+    page = visit.page
+    lines: list[Any] = []
+    cut = False
+
+    def line(socket: Any) -> None:
+        if cut:
+            socket.close(code=1001)
+        else:
+            socket.connect_to_server()
+            lines.append(socket)
+
+    page.route_web_socket("**/api/ws", line)
+    page.goto(home.link)
+    begin(visit, project)
+    page.get_by_role("button", name="Allow once").wait_for()
+
+    cut = True
+    lines[-1].close(code=1001)
+    page.get_by_text("Connection lost").wait_for()
+    visit.accessible("session, connection lost")
+    http = visit.context.request
+    (question,) = http.get(f"{home.url}api/approvals").json()["items"]
+    answered = http.post(
+        f"{home.url}api/approvals/{question['id']}", data={"allow": True}, headers={"x-umbrella": "1"}
+    )
+    assert answered.status == 204
+    session = f"{home.url}api/sessions/{question['session_id']}"
+    page.wait_for_function("async url => !(await (await fetch(url)).json()).busy", arg=session, polling=200)
+    assert page.get_by_text("Done: the notes for 1.5.0").count() == 0
+
+    cut = False
+    page.get_by_role("button", name="Try now").click()
+    page.get_by_text("Done: the notes for 1.5.0").wait_for()
+    assert page.get_by_text("What changed since 1.4.2?").count() == 2, "the title and the message, not twice"
+    page.get_by_text("Connection lost").wait_for(state="hidden")
+    visit.close()
+
+
+def test_the_first_paint_is_quick_and_the_script_is_small(browser: "Browser", home: Any) -> None:
+    visit = Visit(browser, home.url)
+    page = visit.page
+    page.goto(home.link)
+    page.get_by_role("heading", name="Overview").wait_for()
+    script_bytes = page.evaluate(
+        "() => performance.getEntriesByType('resource').filter(e => e.name.endsWith('.js'))"
+        ".reduce((sum, e) => sum + e.encodedBodySize, 0)"
+    )
+    assert 0 < script_bytes <= 150_000
+    visit.close()
+
+
+def test_a_narrow_window_and_the_keyboard_are_enough(browser: "Browser", home: Any) -> None:
+    visit = Visit(browser, home.url)
+    page = visit.page
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(home.link)
+    page.get_by_role("heading", name="Overview").wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.get_by_role("navigation").get_by_role("link", name="Audit").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Audit").wait_for()
+    visit.accessible("audit, narrow")
+    visit.close()
