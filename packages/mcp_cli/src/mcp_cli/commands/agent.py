@@ -1,0 +1,84 @@
+"""`umbrella agent …`: agents, which start with no rights."""
+
+from typing import get_args
+
+import click
+
+from mcp_cli import presenters
+from mcp_cli.invocation import Outcome, invocation, run
+from mcp_cli.naming import agent_id, collect, find_agent, find_session
+from mcp_cli.sheet import Prose
+from mcp_interface.agent import AgentType
+from mcp_interface.client import Client
+from mcp_interface.commands import ListAgents, ListCapabilities, SpawnAgent, StopAgent
+
+
+@click.group()
+def command() -> None:
+    """Start, list and stop agents; a new one may do nothing until you grant it something."""
+
+
+@command.command(short_help="Start an agent that holds nothing.")
+@click.argument("name", default="")
+@click.option("--type", "kind", type=click.Choice(get_args(AgentType)), default="worker", show_default=True)
+@click.option("--session", metavar="ID", help="The session it belongs to and ends with.")
+@click.pass_context
+def spawn(ctx: click.Context, name: str, kind: AgentType, session: str | None) -> None:
+    """Start an agent that holds nothing."""
+    clock = invocation(ctx).clock
+
+    async def work(client: Client) -> Outcome:
+        place = (await find_session(client, session)).id if session else None
+        record = await client.request(SpawnAgent(type=kind, name=name, session_id=place))
+        return Outcome(value=record, shown=presenters.agent(record, [], clock.now()))
+
+    run(ctx, work)
+
+
+@command.command("list", short_help="Agents, oldest first.")
+@click.option("--all", "stopped", is_flag=True, help="Also those that have ended.")
+@click.option("--session", metavar="ID", help="Only those of one session.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=200, show_default=True)
+@click.option("--cursor", help="Where an earlier page ended.")
+@click.pass_context
+def list_(ctx: click.Context, stopped: bool, session: str | None, limit: int, cursor: str | None) -> None:
+    """List agents, oldest first."""
+    clock = invocation(ctx).clock
+
+    async def work(client: Client) -> Outcome:
+        place = (await find_session(client, session)).id if session else None
+        page = await client.request(ListAgents(session_id=place, stopped=stopped, limit=limit, cursor=cursor))
+        return Outcome(value=page, shown=presenters.agents(page, clock.now()))
+
+    run(ctx, work)
+
+
+@command.command(short_help="One agent and what it holds.")
+@click.argument("agent")
+@click.pass_context
+def show(ctx: click.Context, agent: str) -> None:
+    """Show one agent and what it holds."""
+    clock = invocation(ctx).clock
+
+    async def work(client: Client) -> Outcome:
+        record = await find_agent(client, agent)
+        held = await collect(client, ListCapabilities(principal=record.id))
+        value = {"agent": record, "capabilities": held}
+        return Outcome(value=value, shown=presenters.agent(record, held, clock.now()))
+
+    run(ctx, work)
+
+
+@command.command(short_help="End an agent and all of its rights.")
+@click.argument("agent")
+@click.option("--reason", default="stopped by user")
+@click.pass_context
+def stop(ctx: click.Context, agent: str, reason: str) -> None:
+    """End an agent; its rights end with it, with everything derived from them."""
+
+    async def work(client: Client) -> Outcome:
+        identifier = await agent_id(client, agent)
+        await client.request(StopAgent(agent=identifier, reason=reason))
+        return Outcome(value={"stopped": identifier}, shown=Prose(f"stopped {identifier}", "ok"))
+
+    run(ctx, work)

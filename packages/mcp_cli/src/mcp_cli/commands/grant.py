@@ -1,0 +1,36 @@
+"""`umbrella grant`: hand an agent a right."""
+
+import click
+
+from mcp_cli import presenters
+from mcp_cli.arguments import duration
+from mcp_cli.invocation import Outcome, invocation, run
+from mcp_cli.naming import agent_id
+from mcp_interface.client import Client
+from mcp_interface.commands import GrantCapability
+
+
+@click.command(
+    short_help="Hand an agent a right.",
+    epilog="Example: umbrella grant scout mcp://fs/read/home/me/project/** --expires 1h",
+)
+@click.argument("agent")
+@click.argument("uri")
+@click.option("--expires", metavar="TIME", help="For example 15m, 1h or 7d; otherwise it has no end.")
+@click.option("--uses", type=click.IntRange(1), help="How often it can be used.")
+@click.pass_context
+def command(ctx: click.Context, agent: str, uri: str, expires: str | None, uses: int | None) -> None:
+    """Hand an agent a right that you hold."""
+    clock = invocation(ctx).clock
+
+    async def work(client: Client) -> Outcome:
+        order = GrantCapability(
+            agent=await agent_id(client, agent),
+            resource_uri=uri,
+            expires_in_s=duration(expires) if expires else None,
+            max_uses=uses,
+        )
+        capability = await client.request(order)
+        return Outcome(value=capability, shown=presenters.granted(capability, clock.now()))
+
+    run(ctx, work)

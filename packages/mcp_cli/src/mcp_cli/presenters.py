@@ -1,0 +1,378 @@
+"""What the answers of a node look like: one function per kind of answer, from structs to `sheet.Shown`.
+
+Pure; the instant that relative times count from is handed in.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from mcp_cli.naming import short
+from mcp_cli.sheet import Cell, Facts, Prose, Sheet, Shown, Tone, facts, row
+from mcp_cli.untrusted import compact_json, one_line, printable, readable_json
+from mcp_interface.agent import AgentRecord
+from mcp_interface.approval import Approval
+from mcp_interface.capability import AuditEntry, Capability, Explanation
+from mcp_interface.commands import AuditReport, CallOutcome, Check, NodeStatus, Page
+from mcp_interface.server import ServerStatus
+from mcp_interface.session import Session
+from mcp_interface.tool import ToolInfo
+
+STATE_TONES: Final[dict[str, Tone]] = {
+    "ready": "ok",
+    "active": "ok",
+    "ok": "ok",
+    "allowed": "ok",
+    "granted": "accent",
+    "connecting": "warn",
+    "waiting": "warn",
+    "warning": "warn",
+    "revoked": "warn",
+    "failed": "bad",
+    "error": "bad",
+    "denied": "bad",
+    "open": "bad",
+    "stopped": "dim",
+    "terminated": "dim",
+    "inactive": "dim",
+}
+
+
+def toned(state: str) -> Cell:
+    """Give a state word the tone that it has everywhere."""
+    return Cell(state, STATE_TONES.get(state, "plain"))
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Say how long ago, or how far ahead, in one unit."""
+    seconds = (now - moment).total_seconds()
+    # What ends in an hour has a little less left by the time it is shown.
+    text = span(abs(seconds)) if seconds > 0 else span(float(round(-seconds)))
+    if text == "0 s":
+        return "now"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def span(seconds: float) -> str:
+    """Say a duration in its largest unit: `420 ms`, `3.2 s`, `5 min`, `2 h`, `3 d`."""
+    if 0 < seconds < 0.9995:
+        return f"{max(1, round(seconds * 1000))} ms"
+    if 0 < seconds < 10:
+        return f"{seconds:.1f} s"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def more(page: Page[Any]) -> str:
+    """Say how to read on, when there is more."""
+    return f"there is more: --cursor {page.cursor}" if page.cursor is not None else ""
+
+
+def servers(page: Page[ServerStatus]) -> Sheet:
+    """List MCP servers."""
+    rows = []
+    for server in page.items:
+        if server.spec is None:
+            reach = "built in"
+        elif server.spec.command is not None:
+            reach = " ".join([server.spec.command, *server.spec.args])
+        else:
+            reach = server.spec.url or ""
+        rows.append(
+            row(
+                Cell(printable(server.name), "strong"),
+                toned(server.state),
+                str(server.tools),
+                Cell(one_line(reach, 60), "dim"),
+                Cell(one_line(server.error), "bad"),
+            )
+        )
+    return Sheet(
+        columns=("server", "state", "#tools", "how", "problem"),
+        rows=rows,
+        empty="no servers; add one: umbrella mcp add NAME -- COMMAND ARGS…",
+        note=more(page),
+    )
+
+
+def server(status: ServerStatus) -> Facts:
+    """One server that was just added."""
+    return facts(
+        ("server", Cell(printable(status.name), "strong")),
+        ("state", toned(status.state)),
+        ("tools", str(status.tools)),
+        ("protocol", status.protocol),
+        ("problem", Cell(printable(status.error), "bad")),
+        ("log", status.log_file if status.error else ""),
+        note=f"see them: umbrella mcp tools {printable(status.name)}" if status.state == "ready" else "",
+    )
+
+
+def tools(page: Page[ToolInfo]) -> Sheet:
+    """List tools with what they need."""
+    rows = [
+        row(
+            Cell(printable(tool.server), "dim"),
+            Cell(printable(tool.name), "strong"),
+            Cell(*_effect(tool)),
+            Cell(one_line(_arguments(tool), 48), "accent"),
+            one_line(tool.description or tool.title, 70),
+        )
+        for tool in page.items
+    ]
+    return Sheet(
+        columns=("server", "tool", "effect", "arguments", "what it does"),
+        rows=rows,
+        empty="no tools; add a server: umbrella mcp add NAME -- COMMAND ARGS…",
+        note=more(page),
+    )
+
+
+def _effect(tool: ToolInfo) -> tuple[str, Tone]:
+    if tool.read_only:
+        return "reads", "ok"
+    return ("destroys", "bad") if tool.destructive else ("writes", "warn")
+
+
+def _arguments(tool: ToolInfo) -> str:
+    properties = tool.parameters.get("properties")
+    required = tool.parameters.get("required")
+    names = list(properties) if isinstance(properties, dict) else []
+    needed = set(map(str, required)) if isinstance(required, list) else set()
+    return " ".join(str(name) if name in needed else f"[{name}]" for name in names)
+
+
+def outcome(call: CallOutcome) -> Prose:
+    """The result of a tool call, as the tool wrote it."""
+    text = call.result.text
+    if not text and call.result.structured is not None:
+        text = readable_json(call.result.structured)
+    return Prose(printable(text) or "(no output)", "bad" if call.result.is_error else "plain")
+
+
+def agents(page: Page[AgentRecord], now: datetime) -> Sheet:
+    """List agents."""
+    rows = [
+        row(
+            Cell(short(agent.id), "accent"),
+            Cell(one_line(agent.name, 30), "strong"),
+            agent.type,
+            toned(agent.state),
+            str(len(agent.capabilities)),
+            Cell(short(agent.session_id) if agent.session_id else "", "dim"),
+            Cell(ago(agent.started_at, now), "dim"),
+        )
+        for agent in page.items
+    ]
+    return Sheet(
+        columns=("agent", "name", "type", "state", "#rights", "session", "started"),
+        rows=rows,
+        empty="no agents; start one: umbrella agent spawn NAME",
+        note=more(page),
+    )
+
+
+def agent(record: AgentRecord, held: Sequence[Capability], now: datetime) -> Facts:
+    """One agent and what it holds."""
+    rights = "\n".join(f"{capability.resource_uri}  {_end(capability, now)}" for capability in held)
+    return facts(
+        ("agent", Cell(record.id, "accent")),
+        ("name", Cell(printable(record.name), "strong")),
+        ("type", record.type),
+        ("state", toned(record.state)),
+        ("session", record.session_id or ""),
+        ("started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC ({ago(record.started_at, now)})"),
+        ("restarts", str(record.restarts) if record.restarts else ""),
+        ("may", rights or Cell("nothing: every call is denied", "warn")),
+        note=""
+        if held
+        else f"allow something: umbrella grant {short(record.id)} mcp://tool/execute/SERVER/TOOL",
+    )
+
+
+def _end(capability: Capability, now: datetime) -> str:
+    return "" if capability.expires_at is None else f"(ends {ago(capability.expires_at, now)})"
+
+
+def capabilities(page: Page[Capability], now: datetime) -> Sheet:
+    """List live capabilities."""
+    rows = []
+    for capability in page.items:
+        limit = capability.constraints.get("max_uses")
+        rows.append(
+            row(
+                Cell(short(capability.id), "accent"),
+                Cell(short(capability.principal_id), "strong"),
+                printable(capability.resource_uri),
+                Cell(ago(capability.expires_at, now) if capability.expires_at else "no end", "dim"),
+                str(limit) if limit is not None else "",
+                Cell(short(capability.parent_capability_id or "root"), "dim"),
+            )
+        )
+    return Sheet(
+        columns=("capability", "holder", "may", "ends", "#uses", "from"),
+        rows=rows,
+        empty="no capabilities; hand one out: umbrella grant AGENT URI",
+        note=more(page),
+    )
+
+
+def granted(capability: Capability, now: datetime) -> Facts:
+    """A grant that was just made."""
+    uses = capability.constraints.get("max_uses")
+    return facts(
+        ("granted", Cell(printable(capability.resource_uri), "ok")),
+        ("to", capability.principal_id),
+        ("capability", Cell(capability.id, "accent")),
+        (
+            "ends",
+            ago(capability.expires_at, now) if capability.expires_at else "when revoked or with its holder",
+        ),
+        ("uses", str(uses) if uses is not None else ""),
+        note=f"take it back: umbrella caps revoke {short(capability.id)}",
+    )
+
+
+def explanation(found: Explanation, now: datetime) -> Facts:
+    """Why a principal may or may not do something, in one screen."""
+    verdict = found.verdict
+    chain = "\n".join(
+        f"{'  ' * depth}{short(link.id)} {short(link.principal_id)} {link.resource_uri} {_end(link, now)}".rstrip()
+        for depth, link in enumerate(found.chain)
+    )
+    considered = "\n".join(f"{short(one.id)} {one.resource_uri}" for one in found.considered[:10])
+    hidden = len(found.considered) - 10
+    if hidden > 0:
+        considered += f"\nand {hidden} more"
+    remedy = ""
+    if not verdict.allowed:
+        remedy = (
+            f"allow it: umbrella grant {short(found.principal_id)} {verdict.needed or found.resource_uri}"
+        )
+    return facts(
+        ("answer", Cell("allowed", "ok") if verdict.allowed else Cell("denied", "bad")),
+        ("who", found.principal_id),
+        ("what", printable(found.resource_uri)),
+        ("why", printable(verdict.message) or verdict.reason),
+        ("rule", Cell(verdict.reason, "dim")),
+        ("by" if verdict.allowed else "nearest", Cell(chain, "accent")),
+        ("looked at", considered or Cell("it holds nothing of this kind", "dim")),
+        note=remedy,
+    )
+
+
+def sessions(page: Page[Session], now: datetime) -> Sheet:
+    """List sessions."""
+    rows = [
+        row(
+            Cell(short(session.id), "accent"),
+            Cell(one_line(session.title, 50) or "untitled", "strong" if session.title else "dim"),
+            Cell("working", "warn") if session.busy else toned(session.status),
+            toned(session.profile),
+            str(session.message_count),
+            Cell(ago(session.updated_at, now), "dim"),
+        )
+        for session in page.items
+    ]
+    return Sheet(
+        columns=("session", "title", "state", "profile", "#messages", "last used"),
+        rows=rows,
+        empty="no sessions yet; begin one: umbrella",
+        note=more(page),
+    )
+
+
+def approvals(page: Page[Approval], now: datetime) -> Sheet:
+    """List open questions."""
+    rows = [
+        row(
+            Cell(short(question.id), "accent"),
+            Cell(f"{printable(question.server)}.{printable(question.tool)}", "strong"),
+            Cell(compact_json(question.arguments, 60), "dim"),
+            printable(question.resource_uri),
+            Cell(ago(question.expires_at, now), "warn"),
+        )
+        for question in page.items
+    ]
+    return Sheet(
+        columns=("question", "tool", "arguments", "needs", "ends"),
+        rows=rows,
+        empty="nobody is waiting for an answer",
+        note=more(page)
+        or ("answer: umbrella approvals allow ID  or  umbrella approvals deny ID --reason …" if rows else ""),
+    )
+
+
+def audit(page: Page[AuditEntry]) -> Sheet:
+    """List audit entries."""
+    rows = [
+        row(
+            Cell(str(entry.seq), "dim"),
+            Cell(f"{entry.time:%m-%d %H:%M:%S}", "dim"),
+            toned(entry.decision),
+            Cell(short(entry.principal_id), "accent"),
+            one_line(entry.resource_uri or entry.kind, 70),
+            Cell(one_line(entry.reason, 60), "dim"),
+        )
+        for entry in page.items
+    ]
+    return Sheet(
+        columns=("#no", "time (UTC)", "decision", "who", "what", "why"),
+        rows=rows,
+        empty="no entries fit",
+        note=more(page),
+    )
+
+
+def audit_report(report: AuditReport) -> Facts:
+    """The outcome of checking the chain."""
+    return facts(
+        ("audit chain", Cell("whole", "ok") if report.ok else Cell("broken", "bad")),
+        ("entries", str(report.entries)),
+        ("head", Cell(report.head, "dim")),
+        ("problem", Cell(printable(report.problem), "bad")),
+    )
+
+
+def checks(found: Sequence[Check], title: str = "") -> Sheet:
+    """List health checks with what to do about each."""
+    rows = [
+        row(
+            toned(check.status),
+            Cell(check.name, "strong"),
+            printable(check.detail),
+            Cell(printable(check.remedy), "accent"),
+        )
+        for check in found
+    ]
+    return Sheet(columns=("", "check", "what was found", "what to do"), rows=rows, title=title)
+
+
+def status(node: NodeStatus, now: datetime) -> Facts:
+    """The node at a glance."""
+    model = f"{node.model.provider} {node.model.model}".strip()
+    return facts(
+        ("node", Cell(f"running (process {node.pid})", "ok")),
+        ("version", node.version),
+        ("data", node.data_dir),
+        ("started", f"{ago(node.started_at, now)}, epoch {node.epoch}"),
+        ("journal", f"{node.position} events"),
+        ("sessions", str(node.sessions)),
+        ("agents", str(node.agents)),
+        ("servers", str(node.servers)),
+        ("waiting", Cell(f"{node.pending_approvals} approvals", "warn") if node.pending_approvals else ""),
+        ("recovered", f"{node.recovered} interrupted at start" if node.recovered else ""),
+        ("model", Cell(printable(model), "ok") if node.model.ready else Cell("no model", "warn")),
+        note="" if node.model.ready else printable(node.model.hint),
+    )
+
+
+def removed(ids: Sequence[str]) -> Shown:
+    """Which capabilities ended by a revocation."""
+    if not ids:
+        return Prose("it had ended before; nothing changed", "dim")
+    extra = len(ids) - 1
+    text = f"revoked {ids[0]}" + (f" and {extra} derived from it" if extra else "")
+    return Prose(text, "ok")

@@ -1,0 +1,3 @@
+"""The full-screen REPL, drawn with Textual. Imported only when it is opened."""
+
+__all__: list[str] = []

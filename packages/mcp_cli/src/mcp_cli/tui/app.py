@@ -1,0 +1,299 @@
+"""The full-screen REPL: the transcript, the card of an open question, the prompt and the status line.
+
+All it knows comes from `Repl`; only this class touches widgets. What streams in is drawn at most thirty times
+a second, however fast it comes.
+"""
+
+from typing import Any, ClassVar, Final
+
+from textual import events, work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import TextArea
+
+from mcp_cli.attachment import Opener
+from mcp_cli.grammar import Known, complete
+from mcp_cli.history import InputHistory
+from mcp_cli.invocation import Invocation
+from mcp_cli.naming import short
+from mcp_cli.repl import Repl, first_steps, known_names
+from mcp_cli.sheet import Prose, Shown
+from mcp_cli.tui.approval import ApprovalCard
+from mcp_cli.tui.blocks import Echo, Painter
+from mcp_cli.tui.palette import DARK, LIGHT, palette
+from mcp_cli.tui.pane import TranscriptPane
+from mcp_cli.tui.popup import Popup
+from mcp_cli.tui.prompt import Prompt
+from mcp_cli.tui.status import StatusBar
+from mcp_cli.untrusted import one_line
+from mcp_interface.commands import AnswerApproval
+from mcp_interface.errors import ErrorBody, UmbrellaError
+
+FRAME_S: Final = 1 / 30
+TWICE_S: Final = 2.0
+"""Seconds within which a second Ctrl-C leaves."""
+
+
+class UmbrellaApp(App[None]):
+    """The REPL on a whole terminal.
+
+    Args:
+        invocation: The global options.
+        opener: Ways to the node.
+        history: Earlier inputs.
+        resume: Session to begin with: an id, prefix or title.
+        latest: Begin with the latest session.
+        light: Begin with the light colours.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "Umbrella"
+    CSS = """
+    Screen { background: $background; layout: vertical; }
+    #transcript { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", "leave", priority=True, show=False),
+        Binding("ctrl+d", "leave", "leave", priority=True, show=False),
+        Binding("escape", "stop_turn", "stop the assistant", show=False),
+        Binding("ctrl+o", "fold", "open and fold results", priority=True, show=False),
+        Binding("pageup", "scroll(-1)", "scroll up", priority=True, show=False),
+        Binding("pagedown", "scroll(1)", "scroll down", priority=True, show=False),
+    ]
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        opener: Opener,
+        history: InputHistory,
+        *,
+        resume: str | None = None,
+        latest: bool = False,
+        light: bool = False,
+    ) -> None:
+        super().__init__()
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = LIGHT.name if light else DARK.name
+        self._colours = palette(self.current_theme)
+        self.repl = Repl(opener, invocation, self)
+        self._clock = invocation.clock
+        self._history = history
+        self._begin = (resume, latest)
+        self._known = Known()
+        self._stale = False
+        self._pressed_at = float("-inf")
+        self._welcomed = False
+        self._attached = ""
+
+    def compose(self) -> ComposeResult:
+        """The parts of the screen, from top to bottom."""
+        popup = Popup(self._colours)
+        yield TranscriptPane(Painter(self._colours))
+        yield ApprovalCard(self._colours, self._clock)
+        yield popup
+        yield Prompt(self._history, popup)
+        yield StatusBar(self._colours)
+
+    def on_mount(self) -> None:
+        """Draw first, connect then."""
+        self.pane, self.card = self.query_one(TranscriptPane), self.query_one(ApprovalCard)
+        self.prompt, self.popup = self.query_one(Prompt), self.query_one(Popup)
+        self.prompt.focus()
+        self.query_one(StatusBar).tell(self.repl)
+        self._keep_attached()
+        self._start()
+
+    @work(exclusive=True, group="attachment")
+    async def _keep_attached(self) -> None:
+        await self.repl.attachment.run()
+
+    @work(group="orders")
+    async def _start(self) -> None:
+        resume, latest = self._begin
+        try:
+            await self.repl.refresh()
+        except UmbrellaError as error:
+            self.complain(error.body())
+            return
+        if resume is None and not latest:
+            self._welcome()
+        await self.repl.open(resume, latest)
+        self._known = await known_names(self.repl)
+
+    @work(exclusive=True, group="refresh")
+    async def _refresh(self) -> None:
+        """Learn anew what a node says of itself: it may be another one than before."""
+        try:
+            await self.repl.refresh()
+        except UmbrellaError as error:
+            self.complain(error.body())
+
+    def _welcome(self) -> None:
+        if self._welcomed or not self.pane.is_blank:
+            return
+        self._welcomed = True
+        self.show(first_steps(self.repl.status))
+        earlier = self.repl.earlier
+        if earlier is not None:
+            title = one_line(earlier.title, 50)
+            self.show(
+                Prose(f"\nearlier: {title or 'untitled'}   go on with it: /resume {short(earlier.id)}", "dim")
+            )
+
+    # -- Face: what the REPL tells ------------------------------------------------------------------------
+
+    def show(self, shown: Shown) -> None:
+        """Place something below what is there."""
+        self.pane.sync(self.repl.transcript.blocks)
+        self.pane.add(shown)
+
+    def complain(self, error: ErrorBody) -> None:
+        """Place an error below what is there."""
+        self.pane.sync(self.repl.transcript.blocks)
+        self.pane.add(error)
+
+    def changed(self) -> None:
+        """Note that there is something to draw with the next frame."""
+        if not self._stale:
+            self._stale = True
+            self.set_timer(FRAME_S, self._frame)
+
+    def opened(self) -> None:
+        """Begin with an empty transcript."""
+        self.pane.reset()
+
+    def clear(self) -> None:
+        """Empty the screen."""
+        self.pane.sync(self.repl.transcript.blocks)
+        self.pane.sweep()
+
+    def leave(self) -> None:
+        """End; the agents go on."""
+        self.exit()
+
+    def _frame(self) -> None:
+        self._stale = False
+        if not self.is_running:
+            return
+        if self.repl.attachment.state != self._attached:
+            self._attached = self.repl.attachment.state
+            if self._attached == "connected":
+                self._refresh()
+        self.pane.sync(self.repl.transcript.blocks)
+        self.query_one(StatusBar).tell(self.repl)
+        self._ask()
+
+    def _ask(self) -> None:
+        fresh = self.card.ask(self.repl.transcript.questions)
+        if fresh and not self.prompt.text:
+            self.card.focus()
+        elif self.card.approval is None and not self.prompt.has_focus and self.focused is not self.pane:
+            self.prompt.focus()
+
+    # -- what the person does -----------------------------------------------------------------------------
+
+    def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
+        """Carry out a line."""
+        self.pane.to_end()
+        if message.text.lstrip().startswith("/"):
+            self.pane.sync(self.repl.transcript.blocks)
+            self.pane.add(Echo(message.text))
+        self._submit(message.text)
+
+    @work(group="orders")
+    async def _submit(self, text: str) -> None:
+        await self.repl.submit(text)
+        if text.lstrip().startswith("/"):
+            self._known = await known_names(self.repl)
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Offer completions for what is being typed."""
+        if event.text_area is self.prompt:
+            self.popup.offer(complete(self.prompt.text, self._known))
+
+    def on_approval_card_given(self, message: ApprovalCard.Given) -> None:
+        """Pass an answer on."""
+        self._answer(message)
+        self.prompt.focus()
+
+    @work(group="orders")
+    async def _answer(self, message: ApprovalCard.Given) -> None:
+        try:
+            await self.repl.attachment.request(
+                AnswerApproval(approval_id=message.approval.id, answer=message.answer)
+            )
+        except UmbrellaError as error:
+            self.complain(error.body())
+
+    def on_approval_card_left(self, message: ApprovalCard.Left) -> None:
+        """Go back to the prompt; the question stays open."""
+        self.prompt.focus()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A paste that lands elsewhere belongs into the prompt."""
+        if self.focused is not self.prompt and not self.card.has_focus_within:
+            self.prompt.insert(event.text)
+            self.prompt.focus()
+
+    # -- actions ------------------------------------------------------------------------------------------
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C: copy a selection, else empty the prompt, else leave when pressed twice."""
+        selected = self.screen.get_selected_text()
+        if selected:
+            self.copy_to_clipboard(selected)
+            self.screen.clear_selection()
+            return
+        if self.prompt.text:
+            self.prompt.fill("")
+            return
+        now = self._clock.monotonic()
+        if now - self._pressed_at < TWICE_S:
+            self.leave()
+            return
+        self._pressed_at = now
+        self.notify("press Ctrl-C again to leave; agents go on", timeout=TWICE_S)
+
+    def action_leave(self) -> None:
+        """Ctrl-D: leave, unless there is something in the prompt."""
+        if self.prompt.text:
+            self.prompt.action_delete_right()
+        else:
+            self.leave()
+
+    def action_stop_turn(self) -> None:
+        """Esc: stop the assistant."""
+        if self.repl.transcript.working is not None:
+            self._stop()
+        self.prompt.focus()
+
+    @work(group="orders")
+    async def _stop(self) -> None:
+        try:
+            await self.repl.stop_turn()
+        except UmbrellaError as error:
+            self.complain(error.body())
+
+    def action_fold(self) -> None:
+        """Open or fold tool results."""
+        self.pane.unfolded = not self.pane.unfolded
+
+    def action_scroll(self, pages: int) -> None:
+        """Scroll the transcript, wherever the focus is."""
+        self.pane.scroll_relative(y=pages * max(1, self.pane.size.height - 2), animate=False)
+
+    def on_prompt_tabbed(self, message: Prompt.Tabbed) -> None:
+        """Tab: go to the open question."""
+        if self.card.approval is not None:
+            self.card.focus()
+
+    def watch_theme(self, *given: Any) -> None:
+        """Draw everything in the new colours."""
+        if not self.is_running:
+            return
+        self._colours = palette(self.current_theme)
+        self.query_one(StatusBar).palette = self._colours
+        self.card.palette = self.popup.palette = self._colours
+        self.pane.repaint(Painter(self._colours))
+        self.changed()

@@ -1,0 +1,126 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mcp_cli.main import cli
+from scripted_model import ScriptedModel, scripted_model
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedModel]:
+    with scripted_model({"steps": [], "then": {"text": "The \x1b[31mscript\x1b[0m is over."}}) as running:
+        for name, value in running.environ("openai").items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "node"
+
+
+def ask(place: Path, *words: str, stdin: str = "", output: str = "table") -> Result:
+    arguments = ["--data-dir", str(place), "--embed", "--format", output, "ask", *words]
+    return CliRunner().invoke(cli, arguments, input=stdin, catch_exceptions=False)
+
+
+def test_the_answer_is_printed_and_nothing_else(model: ScriptedModel, place: Path) -> None:
+    result = ask(place, "hello")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "The script is over.\n", "")
+
+
+def test_piped_text_is_added_to_the_prompt(model: ScriptedModel, place: Path) -> None:
+    assert ask(place, "review this", stdin="a diff\n").exit_code == 0
+    assert model.requests()[0]["user"] == "review this\n\na diff"
+
+
+def test_a_conversation_goes_on_by_order_or_by_id(model: ScriptedModel, place: Path) -> None:
+    first = json.loads(ask(place, "one", output="json").stdout)
+    second = json.loads(ask(place, "two", "--continue", output="json").stdout)
+    third = json.loads(
+        ask(place, "three", "--resume", first["session_id"][:20], "--model", "other", output="json").stdout
+    )
+    assert first["session_id"] == second["session_id"] == third["session_id"]
+    assert "one" in json.dumps(model.requests()[2]["body"])
+    assert model.requests()[2]["model"] == "other"
+
+
+WRITE: dict[str, Any] = {"name_contains": "write_file"}
+
+
+def test_what_would_need_a_person_is_refused_with_the_option_that_allows_it(
+    model: ScriptedModel, place: Path, tmp_path: Path
+) -> None:
+    note = tmp_path / "note.txt"
+    call = {**WRITE, "arguments": {"path": str(note), "content": "written"}}
+    model.add({"text": "I write.", "tool_call": call}, {"text": "It was refused."})
+    refused = ask(place, "write a note", output="json")
+    assert refused.exit_code == 3
+    report = json.loads(refused.stdout)
+    assert report["status"] == "completed"
+    assert report["tool_calls"][0]["state"] == "denied"
+    assert not note.exists()
+    remedy = report["refused"][0]["remedy"]
+    assert json.loads(refused.stderr)["error"]["remedy"] == remedy
+    option, pattern = remedy.split()
+    model.add({"text": "I write.", "tool_call": call}, {"text": "Done."})
+    allowed = ask(place, "write a note", option, pattern.strip("'"), output="json")
+    assert allowed.exit_code == 0, allowed.stderr
+    assert note.read_text() == "written"
+    listed = CliRunner().invoke(
+        cli, ["--data-dir", str(place), "--embed", "--format", "json", "caps", "list"]
+    )
+    held = [one for one in json.loads(listed.stdout)["items"] if one["resource_uri"] == pattern.strip("'")]
+    assert held == [], "what was lent for one turn is taken back"
+
+
+def test_people_see_the_steps_on_standard_error(model: ScriptedModel, place: Path, tmp_path: Path) -> None:
+    call = {"name_contains": "list_directory", "arguments": {"path": str(tmp_path)}}
+    model.add({"text": "I look.", "tool_call": call}, {"text": "There."})
+    result = ask(place, "look", "--allow", f"mcp://fs/list{tmp_path}")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "I look.\n\nThere.\n"
+    assert result.stderr == "· fs.list_directory done\n"
+
+
+def test_a_turn_that_takes_too_long_is_cancelled(model: ScriptedModel, place: Path) -> None:
+    model.add({"text": "slow", "delay": 30})
+    result = ask(place, "hello", "--timeout", "0.5s")
+    assert result.exit_code == 124
+    assert "--timeout" in result.stderr
+
+
+def test_a_model_that_refuses_fails_the_turn_with_its_reason(model: ScriptedModel, place: Path) -> None:
+    model.add({"status": 401, "error": "that key is wrong"})
+    result = ask(place, "hello", output="json")
+    assert result.exit_code == 5
+    assert json.loads(result.stdout)["status"] == "failed"
+    assert json.loads(result.stderr)["error"]["code"] == "model_unavailable"
+
+
+def test_ctrl_c_stops_the_turn_and_ends_with_130(model: ScriptedModel, place: Path) -> None:
+    model.add({"text": [f"{number} " for number in range(500)], "chunk_delay": 0.1})
+    program = "from mcp_cli.main import main; main()"
+    command = [sys.executable, "-c", program, "--data-dir", str(place), "--embed", "ask", "count"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ),
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(2) == "0 "
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    shown = CliRunner().invoke(cli, ["--data-dir", str(place), "--embed", "sessions", "show", "count"])
+    assert "cancelled" in shown.stdout

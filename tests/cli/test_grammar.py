@@ -1,0 +1,134 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_cli.grammar import (
+    BY_NAME,
+    NOBODY,
+    SLASHES,
+    Known,
+    Message,
+    Mistake,
+    Nothing,
+    Order,
+    complete,
+    parse,
+)
+
+KNOWN = Known(
+    servers={"fs": "ready", "git": "ready"},
+    tools={"fs": {"read_file": "Read", "write_file": "Write"}},
+    templates={"fs read_file": '{"path":""}'},
+    sessions={"session_12345678": "About fish"},
+    agents={"scout": "worker"},
+)
+NAMES = st.sampled_from(sorted(BY_NAME))
+LINES = st.one_of(
+    st.text(st.characters(codec=None)),
+    st.builds(lambda name, rest: f"/{name} {rest}", NAMES, st.text(st.characters(codec=None))),
+    st.builds(
+        lambda name, words: f"/{name} {' '.join(words)}",
+        NAMES,
+        st.lists(st.sampled_from(["{", "}", '"', "'", "--as", "list", "fs", "{}"])),
+    ),
+)
+
+
+@given(LINES)
+def test_any_line_can_be_read(line: str) -> None:
+    assert isinstance(parse(line), Message | Order | Mistake | Nothing)
+
+
+@given(LINES)
+def test_every_completion_goes_on_with_the_line(line: str) -> None:
+    for choice in complete(line, KNOWN):
+        assert choice.line.startswith("/")
+        head = line[: line.rfind(" ") + 1]
+        assert choice.line.startswith(head)
+
+
+def order(line: str) -> Order:
+    parsed = parse(line)
+    assert isinstance(parsed, Order), parsed
+    return parsed
+
+
+def test_a_line_without_a_slash_is_a_message() -> None:
+    assert parse("  hello /help  ") == Message("hello /help")
+    assert parse("//etc/hosts is a file") == Message("/etc/hosts is a file")
+    assert parse(" \n ") == Nothing()
+
+
+def test_a_typo_is_answered_with_what_was_meant() -> None:
+    parsed = parse("/tols")
+    assert isinstance(parsed, Mistake)
+    assert "did you mean /tools?" in parsed.remedy
+    parsed = parse("/mcp lst")
+    assert isinstance(parsed, Mistake)
+    assert parsed.remedy == "did you mean /mcp list?"
+
+
+def test_a_command_without_a_word_means_its_default() -> None:
+    assert order("/mcp").words == ("list",)
+    assert order("/audit --denied").words == ("show", "--denied")
+
+
+def test_the_arguments_of_a_call_keep_their_own_quotes() -> None:
+    words = order("""/call fs write_file {"path": "/a b", "text": "it's {here}"} --as scout""").words
+    assert words == (
+        "fs",
+        "write_file",
+        "--json",
+        """{"path": "/a b", "text": "it's {here}"}""",
+        "--as",
+        "scout",
+    )
+    assert order("/call fs list").words == ("fs", "list")
+
+
+def test_arguments_that_are_not_json_are_pointed_at() -> None:
+    parsed = parse('/call fs read_file {"path": }')
+    assert isinstance(parsed, Mistake)
+    assert "not JSON" in parsed.message
+
+
+def test_quotes_hold_words_together_and_must_be_closed() -> None:
+    assert order("/approvals deny ask_1 --reason 'not now'").words == ("deny", "ask_1", "--reason", "not now")
+    assert isinstance(parse("/grant 'a"), Mistake)
+
+
+@pytest.mark.parametrize(
+    ("line", "first"),
+    [
+        ("/he", "/help "),
+        ("/st", "/status"),
+        ("/mcp r", "/mcp remove "),
+        ("/mcp tools g", "/mcp tools git"),
+        ("/call f", "/call fs "),
+        ("/call fs re", "/call fs read_file "),
+        ("/call fs read_file ", '/call fs read_file {"path":""}'),
+        ("/call fs read_file {} --as s", "/call fs read_file {} --as scout "),
+        ("/resume fish", "/resume session_12345678"),
+        ("/profile l", "/profile locked"),
+        ("/help pro", "/help profile"),
+    ],
+)
+def test_completion_offers_what_fits_first(line: str, first: str) -> None:
+    assert complete(line, KNOWN)[0].line == first
+
+
+def test_letters_in_order_are_enough() -> None:
+    assert [choice.label for choice in complete("/aprv", NOBODY)] == ["/approvals"]
+
+
+def test_messages_are_not_completed() -> None:
+    assert complete("hello") == []
+    assert complete("//x") == []
+    assert complete("/unknown x") == []
+
+
+def test_every_command_is_told_in_words_and_has_a_name_of_its_own() -> None:
+    assert len(BY_NAME) == sum(1 + len(slash.aliases) for slash in SLASHES)
+    assert all(slash.summary for slash in SLASHES)
+    required = "help quit new sessions resume history export model profile mcp tools call agent grant caps approvals audit status clear cancel"
+    assert set(required.split()) <= set(BY_NAME)

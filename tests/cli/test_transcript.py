@@ -1,0 +1,301 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_cli.exporting import markdown, plain_lines
+from mcp_cli.transcript import (
+    EMPTY,
+    Answered,
+    Question,
+    Remark,
+    Said,
+    ToolCard,
+    Transcript,
+    TranscriptView,
+    fold,
+    verdict,
+)
+from mcp_interface.approval import Answer, Approval
+from mcp_interface.client import Notice, ServerChanged, TextDelta, ToolProgress
+from mcp_interface.errors import ErrorBody, Interrupted, NotPermitted
+from mcp_interface.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    AssistantMessage,
+    Event,
+    ExecutionChanged,
+    SessionChanged,
+    SessionCreated,
+    SessionEnded,
+    ToolCall,
+    TurnEnded,
+    TurnStarted,
+    UserMessage,
+)
+from mcp_interface.ids import (
+    SYSTEM,
+    AgentId,
+    ApprovalId,
+    ExecutionId,
+    MessageId,
+    PrincipalId,
+    SessionId,
+    TurnId,
+)
+from mcp_interface.provider import Usage
+from mcp_interface.session import Session
+from mcp_interface.store import Record
+from mcp_interface.tool import text_result
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SESSION = SessionId("session_" + "1" * 32)
+TURN = TurnId("turn_" + "2" * 32)
+AGENT = AgentId("agent_" + "3" * 32)
+USER = PrincipalId("user_" + "4" * 32)
+MESSAGE = MessageId("msg_" + "5" * 32)
+EXECUTION = ExecutionId("exec_" + "6" * 32)
+ASK = ApprovalId("ask_" + "7" * 32)
+
+CALL = ToolCall(server="fs", tool="read_file", arguments={"path": "/tmp/x"}, tool_use_id="use")
+APPROVAL = Approval(
+    id=ASK,
+    session_id=SESSION,
+    execution_id=EXECUTION,
+    principal_id=PrincipalId(AGENT),
+    server="fs",
+    tool="write_file",
+    arguments={"path": "/tmp/x"},
+    resource_uri="mcp://fs/write/tmp/x",
+    reason="nothing held",
+    fingerprint="00",
+    asked_at=NOW,
+    expires_at=NOW + timedelta(hours=1),
+)
+
+
+def records(*events: Event) -> list[Record]:
+    return [
+        Record(position=number, stream=f"session:{SESSION}", version=number, epoch=1, event=event)
+        for number, event in enumerate(events, 1)
+    ]
+
+
+def picture(notices: Sequence[Notice]) -> Transcript:
+    state = EMPTY
+    for notice in notices:
+        state = fold(state, notice)
+    return state
+
+
+def said(text: str = "hi") -> UserMessage:
+    return UserMessage(timestamp=NOW, message_id=MESSAGE, author=USER, text=text)
+
+
+def answer(text: str, **more: Any) -> AssistantMessage:
+    return AssistantMessage(
+        timestamp=NOW, message_id=MESSAGE, turn_id=TURN, agent_id=AGENT, text=text, model="m-1", **more
+    )
+
+
+def execution(status: Any, seconds: float = 0, **more: Any) -> ExecutionChanged:
+    return ExecutionChanged(
+        timestamp=NOW + timedelta(seconds=seconds),
+        execution_id=EXECUTION,
+        session_id=SESSION,
+        principal_id=PrincipalId(AGENT),
+        status=status,
+        **more,
+    )
+
+
+def delta(text: str) -> TextDelta:
+    return TextDelta(session_id=SESSION, turn_id=TURN, message_id=MESSAGE, text=text)
+
+
+def test_streamed_words_are_replaced_by_the_final_message() -> None:
+    state = picture([delta("Hel"), delta("lo")])
+    assert next(block for block in state.blocks if isinstance(block, Answered)).text == "Hello"
+    state = fold(state, records(answer("Hello there", usage=Usage(input_tokens=3, output_tokens=2)))[0])
+    [block] = state.blocks
+    assert isinstance(block, Answered)
+    assert (block.text, block.open, block.model) == ("Hello there", False, "m-1")
+    assert (state.input_tokens, state.output_tokens, state.answered_by) == (3, 2, "m-1")
+    assert fold(state, delta("late")).blocks == state.blocks
+
+
+def test_a_record_that_was_seen_before_changes_nothing() -> None:
+    seen = records(said(), answer("yes"))
+    once = picture(seen)
+    assert picture([*seen, *seen]) == once
+    assert [type(block) for block in once.blocks] == [Said, Answered]
+
+
+def test_a_step_that_only_used_tools_leaves_no_empty_words() -> None:
+    assert picture(records(answer(""))).blocks == ()
+
+
+def test_a_tool_card_tells_how_the_call_went() -> None:
+    running = picture(records(execution("started", call=CALL)))
+    [card] = running.blocks
+    assert isinstance(card, ToolCard)
+    assert (card.state, card.server, card.tool, card.by_model) == ("running", "fs", "read_file", True)
+    moved = fold(
+        running, ToolProgress(session_id=SESSION, execution_id=EXECUTION, progress=40, message="half")
+    )
+    [card] = moved.blocks
+    assert isinstance(card, ToolCard)
+    assert (card.progress, card.message) == (40, "half")
+    done = picture(
+        records(execution("started", call=CALL), execution("completed", 2, result=text_result("text")))
+    )
+    [card] = done.blocks
+    assert isinstance(card, ToolCard)
+    assert (card.state, card.seconds) == ("done", 2.0)
+    assert fold(done, ToolProgress(session_id=SESSION, execution_id=EXECUTION, progress=1)) == done
+
+
+def test_a_denied_call_shows_the_reason_and_the_grant_that_would_help() -> None:
+    error = NotPermitted("it may not", "umbrella grant agent mcp://fs/read/tmp/x").body()
+    [card] = picture(records(execution("failed", call=CALL, error=error))).blocks
+    assert isinstance(card, ToolCard)
+    assert (card.state, card.seconds, card.arguments) == ("denied", None, {"path": "/tmp/x"})
+    assert card.error == error
+
+
+def test_a_call_that_the_node_did_not_survive_is_shown_as_interrupted() -> None:
+    error = Interrupted("the node stopped", "look before calling it again").body()
+    state = picture(records(execution("started", call=CALL), execution("failed", 1, error=error)))
+    [card] = state.blocks
+    assert isinstance(card, ToolCard)
+    assert card.state == "interrupted"
+    assert "look before calling it again" in plain_lines(state)
+
+
+def test_an_interrupted_turn_is_shown_with_how_to_retry_and_its_half_words_as_cut() -> None:
+    state = picture(
+        [
+            *records(said(), TurnStarted(timestamp=NOW, turn_id=TURN, agent_id=AGENT)),
+            delta("I beg"),
+        ]
+    )
+    assert state.working == TURN
+    [_, _, end] = records(said(), said(), TurnEnded(timestamp=NOW, turn_id=TURN, status="interrupted"))
+    state = fold(state, end)
+    _, words, remark = state.blocks
+    assert isinstance(words, Answered)
+    assert words.cut
+    assert not words.open
+    assert isinstance(remark, Remark)
+    assert "interrupted" in remark.text
+    assert "again" in remark.remedy
+    assert state.working is None
+
+
+def test_a_failed_turn_says_what_to_do() -> None:
+    error = ErrorBody(code="model_unavailable", message="no model", remedy="set OPENAI_API_KEY")
+    [remark] = picture(records(TurnEnded(timestamp=NOW, turn_id=TURN, status="failed", error=error))).blocks
+    assert remark == Remark(tone="bad", text="no model", remedy="set OPENAI_API_KEY")
+
+
+def test_a_question_is_open_until_it_is_answered_and_the_first_answer_counts() -> None:
+    asked = ApprovalAsked(timestamp=NOW, approval=APPROVAL)
+    yes = ApprovalAnswered(
+        timestamp=NOW, approval_id=ASK, answer=Answer(allow=True, remember="session"), by=USER
+    )
+    no = ApprovalAnswered(timestamp=NOW, approval_id=ASK, answer=Answer(allow=False), by=SYSTEM)
+    assert picture(records(asked)).questions == [APPROVAL]
+    state = picture(records(asked, yes, no))
+    assert state.questions == []
+    [question] = state.blocks
+    assert isinstance(question, Question)
+    assert verdict(question) == "allowed for this session"
+    [question] = picture(records(asked, no)).blocks
+    assert isinstance(question, Question)
+    assert verdict(question) == "denied by the node"
+
+
+def test_settings_and_the_end_of_a_session_are_told() -> None:
+    state = picture(
+        records(
+            SessionCreated(timestamp=NOW, session_id=SESSION, created_by=USER, title="Fish"),
+            SessionChanged(timestamp=NOW, profile="open", model="m-2", by=USER),
+            SessionEnded(timestamp=NOW, reason="enough"),
+        )
+    )
+    assert (state.session_id, state.title, state.profile, state.model, state.ended) == (
+        SESSION,
+        "Fish",
+        "open",
+        "m-2",
+        True,
+    )
+    texts = [block.text for block in state.blocks if isinstance(block, Remark)]
+    assert texts == ["profile is now open", "model is now m-2", "this session has ended: enough"]
+
+
+NOTICES = st.lists(
+    st.one_of(
+        st.builds(said, st.text()),
+        st.builds(answer, st.text()),
+        st.sampled_from(
+            [
+                execution("started", call=CALL),
+                execution("completed", 1, result=text_result("```\n````\nfence")),
+                execution("failed", 1, error=Interrupted("gone").body()),
+                TurnStarted(timestamp=NOW, turn_id=TURN, agent_id=AGENT),
+                TurnEnded(timestamp=NOW, turn_id=TURN, status="cancelled"),
+                TurnEnded(timestamp=NOW, turn_id=TURN, status="completed"),
+                ApprovalAsked(timestamp=NOW, approval=APPROVAL),
+                ApprovalAnswered(timestamp=NOW, approval_id=ASK, answer=Answer(allow=True), by=USER),
+                SessionEnded(timestamp=NOW),
+            ]
+        ),
+    ),
+    max_size=12,
+)
+PASSING = st.one_of(
+    st.builds(delta, st.text()),
+    st.builds(
+        lambda amount: ToolProgress(session_id=SESSION, execution_id=EXECUTION, progress=amount),
+        st.floats(0, 100),
+    ),
+    st.just(ServerChanged(name="x", state="ready")),
+)
+
+
+@given(NOTICES, st.lists(st.tuples(st.integers(0, 12), PASSING), max_size=6))
+def test_any_order_of_notices_gives_a_picture_that_can_be_written(
+    events: list[Any], passing: list[tuple[int, Any]]
+) -> None:
+    notices: list[Notice] = list(records(*events))
+    for place, notice in passing:
+        notices.insert(place, notice)
+    state = picture(notices)
+    session = Session(id=SESSION, created_by=USER, created_at=NOW, updated_at=NOW)
+    assert markdown(session, state).startswith("# Untitled session\n")
+    plain_lines(state)
+
+
+@given(NOTICES, st.integers(0, 12))
+def test_following_on_after_a_break_gives_the_same_picture(events: list[Any], place: int) -> None:
+    every = records(*events)
+    whole = picture(every)
+    view = TranscriptView()
+    state = picture(every[:place])
+    for record in [*every[max(0, place - 3) :]]:
+        state = view.handle_event(record, state)
+    assert state == whole
+
+
+def test_a_tools_output_cannot_end_its_own_fence_in_an_export() -> None:
+    state = picture(
+        records(
+            execution("started", call=CALL),
+            execution("completed", result=text_result("```\n# Not a heading")),
+        )
+    )
+    text = markdown(Session(id=SESSION, created_by=USER, created_at=NOW, updated_at=NOW), state)
+    assert "````\n```\n# Not a heading\n````" in text

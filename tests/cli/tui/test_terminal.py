@@ -1,0 +1,114 @@
+"""The real command in a real terminal: tmux plays the person."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mcp_cli.main import cli
+
+PATIENCE_S = 30.0
+SERVER = Path(__file__).parent / "echo_server.py"
+
+needs_tmux = pytest.mark.skipif(
+    shutil.which("tmux") is None and not os.environ.get("CI"), reason="tmux is not installed"
+)
+
+
+class Terminal:
+    """One tmux window of its own server."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name = name
+        self._folder = folder
+        self._run("new-session", "-d", "-x", "120", "-y", "50", "-c", str(folder), "sh")
+
+    def _run(self, *words: str) -> str:
+        command = ["tmux", "-L", self._name, "-f", "/dev/null", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
+
+    def types(self, text: str) -> None:
+        self._run("send-keys", "-l", text)
+
+    def press(self, *keys: str) -> None:
+        self._run("send-keys", *keys)
+
+    def sends(self, text: str) -> None:
+        self.types(text)
+        self.press("Enter")
+
+    @property
+    def text(self) -> str:
+        return self._run("capture-pane", "-p")
+
+    def until(self, condition: Callable[[str], bool]) -> str:
+        end = time.monotonic() + PATIENCE_S
+        while not condition(text := self.text):
+            assert time.monotonic() < end, f"still not so; the terminal shows:\n{text}"
+            time.sleep(0.05)
+        return text
+
+    def sees(self, *texts: str) -> str:
+        return self.until(lambda text: all(part in text for part in texts))
+
+    def close(self) -> None:
+        self._run("kill-server")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal(f"umbrella-{os.getpid()}", tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "data"
+    CliRunner().invoke(cli, ["--data-dir", str(tmp_path / "data"), "node", "stop"])
+
+
+@needs_tmux
+def test_a_person_adds_a_server_calls_a_tool_leaves_and_comes_back(terminal: Terminal, place: Path) -> None:
+    umbrella = f"{Path(sys.executable).parent / 'umbrella'} --data-dir {place}"
+    terminal.sends(umbrella)
+    terminal.sees("no model is set", "connected")
+    terminal.sends("/help")
+    terminal.sees("keys", "Ctrl+J")
+    terminal.sends(f"/mcp add echo -- {sys.executable} {SERVER}")
+    terminal.sees("ready", "see them: /mcp tools echo")
+    terminal.sends("/tools echo")
+    terminal.sees("what it does", "Say it again")
+    terminal.sends('/call echo say {"text": "hello from a tool"}')
+    terminal.sees("● echo.say", "│ hello from a tool")
+    terminal.press("C-c")
+    terminal.sees("press Ctrl-C again")
+    terminal.press("C-c")
+    goodbye = terminal.sees("Come back: umbrella")
+    identifier = goodbye.replace("\n", "").split("--resume ")[1].split("$")[0].split("#")[0].strip()
+    terminal.sends(f"clear; {umbrella} --resume {identifier}")
+    terminal.sees("● echo.say", "│ hello from a tool", "connected")
+    terminal.sends("/quit")
+    terminal.sees("Come back: umbrella")
+
+
+@needs_tmux
+def test_a_node_that_is_killed_comes_back_and_nothing_is_shown_twice(terminal: Terminal, place: Path) -> None:
+    terminal.sends(f"{Path(sys.executable).parent / 'umbrella'} --data-dir {place}")
+    terminal.sees("connected")
+    terminal.sends(f'/call fs list_directory {{"path": "{SERVER.parent}"}}')
+    terminal.sees("● fs.list_directory")
+    os.kill(int((place / "node.lock").read_text()), signal.SIGKILL)
+    terminal.sees("the node died", "attached again")
+    terminal.sends("anybody there?")
+    text = terminal.sees("▌ anybody there?", "no language model")
+    assert text.count("● fs.list_directory") == 1
+    terminal.press("C-d")
+    terminal.sees("Come back: umbrella")
