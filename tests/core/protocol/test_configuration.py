@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_core.protocol import format_configuration, parse_configuration, read_configuration
+from mcp_core.protocol import format_configuration, read_configuration
 from mcp_interface.errors import CallerMistaken
 from mcp_interface.server import ServerSpec
 
@@ -16,12 +16,12 @@ def text(**servers: object) -> str:
 
 
 def test_the_common_shape_is_read() -> None:
-    servers = parse_configuration(
+    servers = read_configuration(
         text(
             git={"command": "uvx", "args": ["mcp-server-git"], "env": {"A": "b"}, "timeout": 5000},
             web={"type": "http", "url": "https://example.org/mcp", "headers": {"X-A": "b"}},
         )
-    )
+    ).servers
     assert servers == {
         "git": ServerSpec(command="uvx", args=["mcp-server-git"], env={"A": "b"}, timeout=5000),
         "web": ServerSpec(type="http", url="https://example.org/mcp", headers={"X-A": "b"}),
@@ -29,7 +29,7 @@ def test_the_common_shape_is_read() -> None:
 
 
 def test_the_shape_of_vs_code_is_read() -> None:
-    found = parse_configuration('{"servers": {"x": {"type": "stdio", "command": "y"}}, "inputs": []}')
+    found = read_configuration('{"servers": {"x": {"type": "stdio", "command": "y"}}, "inputs": []}').servers
     assert found == {"x": ServerSpec(type="stdio", command="y")}
 
 
@@ -55,14 +55,14 @@ def test_keys_that_are_not_ours_are_noted() -> None:
 )
 def test_an_entry_that_cannot_be_used_is_refused_by_name_and_rule(entry, rule) -> None:
     with pytest.raises(CallerMistaken, match="'broken'") as caught:
-        parse_configuration(text(broken=entry))
+        read_configuration(text(broken=entry))
     assert rule in str(caught.value)
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"mcpServers": []}', '{"mcpServers": {"a/b": {}}}'])
 def test_what_is_no_configuration_is_refused(broken) -> None:
     with pytest.raises(CallerMistaken):
-        parse_configuration(broken)
+        read_configuration(broken)
 
 
 def test_values_that_look_like_secrets_are_pointed_out_without_showing_them() -> None:
@@ -99,4 +99,4 @@ http = st.builds(
 
 @given(st.dictionaries(names, stdio | http, max_size=4))
 def test_what_is_written_is_read_back_equal(servers) -> None:
-    assert parse_configuration(format_configuration(servers)) == servers
+    assert read_configuration(format_configuration(servers)).servers == servers

@@ -9,7 +9,8 @@ from mcp_core.settings import Settings
 if TYPE_CHECKING:
     from mcp_core.gateway.remote import SocketClient
     from mcp_core.node import Node
-    from mcp_core.protocol.configuration import format_configuration, parse_configuration
+    from mcp_core.protocol.configuration import format_configuration, read_configuration
+    from mcp_core.protocol.expansion import references
 
 __all__ = [
     "DataDir",
@@ -19,14 +20,16 @@ __all__ = [
     "SocketClient",
     "format_configuration",
     "open_door",
-    "parse_configuration",
+    "read_configuration",
+    "references",
 ]
 
 _LATE = {
     "Node": "mcp_core.node",
     "SocketClient": "mcp_core.gateway.remote",
     "format_configuration": "mcp_core.protocol.configuration",
-    "parse_configuration": "mcp_core.protocol.configuration",
+    "read_configuration": "mcp_core.protocol.configuration",
+    "references": "mcp_core.protocol.expansion",
 }
 
 

@@ -1,5 +1,6 @@
 """`umbrella mcp …`: the MCP servers of the node and their tools."""
 
+import os
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from mcp_cli.naming import collect
 from mcp_cli.sheet import Prose, Sheet
 from mcp_cli.untrusted import printable
 from mcp_interface.client import Client
-from mcp_interface.commands import AddServer, ListServers, ListTools, Page, RemoveServer
+from mcp_interface.commands import AddServer, ListServers, ListTools, Page, RemoveServer, ShareVariables
 from mcp_interface.errors import CallerMistaken
 from mcp_interface.server import SERVER_NAME, ServerSpec, ServerStatus
 from mcp_interface.tool import ToolInfo
@@ -68,10 +69,21 @@ def add(
             headers=pairs(headers),
         )
         spec.validate()
+        await _lend(client, spec)
         status = await client.request(AddServer(name=name, spec=spec), timeout=CONNECT_S)
         return Outcome(value=status, shown=presenters.server(status), code=_code([status]))
 
     run(ctx, work)
+
+
+async def _lend(client: Client, *specs: ServerSpec) -> None:
+    """Give the node the variables that the servers refer to; it was started before they were set, perhaps."""
+    from mcp_core import references
+
+    wanted = {name for spec in specs for name in references(spec)}
+    lent = {name: os.environ[name] for name in wanted if os.environ.get(name)}
+    if lent:
+        await client.request(ShareVariables(variables=lent))
 
 
 def _reachable(program: str) -> str:
@@ -96,20 +108,26 @@ def import_(ctx: click.Context, file: Path) -> None:
     """Add every server of a JSON file in the common `mcpServers` shape."""
 
     async def work(client: Client) -> Outcome:
-        from mcp_core import parse_configuration
+        from mcp_core import read_configuration
 
         try:
             text = file.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise CallerMistaken(f"{file} cannot be read: {error}", "name a readable JSON file") from error
-        specs = parse_configuration(text)
+        found = read_configuration(text)
+        await _lend(client, *found.servers.values())
         added = [
             await client.request(AddServer(name=name, spec=spec), timeout=CONNECT_S)
-            for name, spec in specs.items()
+            for name, spec in found.servers.items()
         ]
         page = Page(items=added)
         sheet = presenters.servers(page)
-        shown = Sheet(columns=sheet.columns, rows=sheet.rows, empty="the file names no servers")
+        shown = Sheet(
+            columns=sheet.columns,
+            rows=sheet.rows,
+            empty="the file names no servers",
+            note="\n".join(found.notes),
+        )
         return Outcome(value=page, shown=shown, code=_code(added))
 
     run(ctx, work, timeout=None)

@@ -46,12 +46,14 @@ class Listener:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._server: asyncio.Server | None = None
+        self._path: Path | None = None
         self._connections: set[asyncio.Task[Any]] = set()
         self._orphans: set[asyncio.Task[None]] = set()
 
     async def open(self, path: Path) -> None:
         """Listen; only the user of this process may connect."""
         path.unlink(missing_ok=True)
+        self._path = path
         self._server = await asyncio.start_unix_server(self._accept, path, limit=MAX_FRAME)
         path.chmod(0o600)
 
@@ -59,6 +61,9 @@ class Listener:
         """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
+        if self._path is not None:
+            # A socket that is left behind means to an attached client that the node was killed.
+            self._path.unlink(missing_ok=True)
         for connection in list(self._connections):
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

@@ -3,9 +3,9 @@
 The SDK is imported when the first connection is made, never by importing this package.
 """
 
-from mcp_core.protocol.configuration import format_configuration, parse_configuration, read_configuration
+from mcp_core.protocol.configuration import format_configuration, read_configuration
 from mcp_core.protocol.connections import Connection
-from mcp_core.protocol.expansion import Expanded, expand
+from mcp_core.protocol.expansion import Expanded, expand, references
 from mcp_core.protocol.host import Host
 
 __all__ = [
@@ -14,6 +14,6 @@ __all__ = [
     "Host",
     "expand",
     "format_configuration",
-    "parse_configuration",
     "read_configuration",
+    "references",
 ]

@@ -31,15 +31,6 @@ class Configuration(msgspec.Struct, frozen=True):
     """For a person: keys that were left out, values that look like secrets."""
 
 
-def parse_configuration(text: str) -> dict[str, ServerSpec]:
-    """Read the servers of a configuration text; `read_configuration` also returns the notes.
-
-    Raises:
-        CallerMistaken: As `read_configuration`.
-    """
-    return read_configuration(text).servers
-
-
 def read_configuration(text: str) -> Configuration:
     """Read a configuration text.
 
@@ -64,7 +55,7 @@ def read_configuration(text: str) -> Configuration:
 
 
 def format_configuration(servers: Mapping[str, ServerSpec]) -> str:
-    """Write servers in the `mcpServers` shape; `parse_configuration` gives them back equal."""
+    """Write servers in the `mcpServers` shape; `read_configuration` gives them back equal."""
     entries = {name: msgspec.to_builtins(spec) for name, spec in servers.items()}
     return json.dumps({"mcpServers": entries}, indent=2, ensure_ascii=False) + "\n"
 

@@ -34,6 +34,12 @@ class Expanded(msgspec.Struct, frozen=True):
         return f"Expanded({len(self.hidden)} variables)"
 
 
+def references(spec: ServerSpec) -> set[str]:
+    """The names of the variables that a specification refers to."""
+    texts = [spec.command, *spec.args, *spec.env.values(), spec.cwd, spec.url, *spec.headers.values()]
+    return {match[1] for text in texts if text is not None for match in _REFERENCE.finditer(text)}
+
+
 def expand(spec: ServerSpec, environment: Mapping[str, str]) -> Expanded:
     """Replace every reference in command, args, env, cwd, url and headers.
 
