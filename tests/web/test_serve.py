@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from websockets.asyncio.client import connect
 
+from mcp_cli.main import cli
 from mcp_core import Settings, open_door
 from mcp_interface.client import ClientInfo
 from mcp_interface.commands import ListSessions
@@ -135,7 +136,7 @@ def test_a_port_in_use_is_a_mistake_with_a_remedy(tmp_path: Path) -> None:
         with pytest.raises(CallerMistaken, match="--port") as mistake:
             listen("127.0.0.1", port)
         assert str(port) in mistake.value.message
-        told = CliRunner().invoke(serve, ["--port", str(port)], env={"UMBRELLA_DATA_DIR": str(tmp_path)})
+        told = CliRunner().invoke(cli, ["--data-dir", str(tmp_path), "serve", "--port", str(port)])
         assert told.exit_code == 2
         assert "Traceback" not in told.output
         assert str(port) in told.output

@@ -15,6 +15,7 @@ import click
 
 from mcp_cli.exit_codes import FAILED, INTERRUPTED, OK, USAGE
 from mcp_cli.invocation import Format, Invocation
+from mcp_interface.errors import UmbrellaError
 
 ENTRY_POINTS: Final = "umbrella.commands"
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -102,6 +103,8 @@ def _run(entry: Any, args: list[str], name: str, complete_var: str | None, extra
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+    except UmbrellaError as error:  # from a command that another package brings
+        return _complain(error, as_json=_wants_json(args))
     except BrokenPipeError:
         sys.stderr.close()  # the reader left (`| head`); the interpreter must not complain at its exit
         return OK
@@ -120,6 +123,14 @@ def _usage(error: click.UsageError, *, as_json: bool) -> None:
     path = error.ctx.command_path if error.ctx is not None else "umbrella"
     body = ErrorBody(code="invalid_input", message=error.format_message(), remedy=f"see: {path} --help")
     terminal.complain(body, as_json=as_json)
+
+
+def _complain(error: UmbrellaError, *, as_json: bool) -> int:
+    from mcp_cli import terminal
+    from mcp_cli.exit_codes import exit_code
+
+    terminal.complain(error.body(), as_json=as_json)
+    return exit_code(error)
 
 
 def _unknown(typed: str, names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from mcp_interface.errors import CallerMistaken, NodeUnavailable, UmbrellaError, WorldBroken
+from mcp_interface.errors import CallerMistaken, NodeUnavailable, WorldBroken
 
 if TYPE_CHECKING:
     import uvicorn
@@ -49,12 +49,7 @@ def serve(context: click.Context, host: str, port: int) -> None:
             "Put a TLS proxy in front, or use 127.0.0.1 with an SSH tunnel.",
             err=True,
         )
-    try:
-        _run(run(settings, host, port, lambda url, login: _announce(url, login, as_json)))
-    except CallerMistaken as error:
-        raise click.UsageError(str(error), context) from error
-    except UmbrellaError as error:
-        raise click.ClickException(str(error)) from error
+    _run(run(settings, host, port, lambda url, login: _announce(url, login, as_json)))
 
 
 def is_loopback(host: str) -> bool:
