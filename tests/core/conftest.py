@@ -93,13 +93,11 @@ class House:
             bus.pass_by,
             30.0,
             5.0,
+            self.directory.is_active,
         )
         self.provider: Provider | None = None
         self.owner = PrincipalId(new_id("user", SeededEntropy(7)))
         self.router = Router(self.directory, self.telemetry)
-        self.commands = SessionCommands(
-            self.sessions, self.directory, self.router, desk, self.journal, self.clock, self.entropy
-        )
 
     async def open(self) -> None:
         for kind, operations in OPERATIONS.items():
@@ -124,10 +122,22 @@ class House:
             max_steps=5,
         )
         self.directory.offer("llm", lambda record: Assistant(record, around))
-        self.recovered = await self.sessions.load()
+        self.recovered, self.waiting = await self.sessions.load()
+        self.commands = SessionCommands(
+            self.sessions,
+            self.directory,
+            self.router,
+            self.caller,
+            self.kernel,
+            self.desk,
+            self.journal,
+            self.clock,
+            self.entropy,
+        )
 
     async def close(self) -> None:
-        await self.supervisor.close(5.0)
+        for group in ("agent_", "session:", ""):
+            await self.supervisor.close(5.0, group)
         await self.directory.close()
         await self.bus.close()
 

@@ -1,7 +1,10 @@
 """One node over a real data directory: what survives a restart, and who may come in."""
 
 import asyncio
+import contextlib
 import stat
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from mcp_core import DataDir, Node, Settings, SocketClient, open_door
 from mcp_interface.capability import Capability
 from mcp_interface.client import ClientInfo
+from mcp_interface.clock import SystemClock
 from mcp_interface.commands import (
     AddServer,
     CallTool,
@@ -28,7 +32,9 @@ from mcp_interface.commands import (
     ListCapabilities,
     ListServers,
     ListSessions,
+    PostMessage,
     ReadAudit,
+    ReadSession,
     RedeemLogin,
     RemoveServer,
     RevokeCapability,
@@ -39,6 +45,7 @@ from mcp_interface.commands import (
 )
 from mcp_interface.errors import (
     CallerMistaken,
+    Interrupted,
     InvalidRecord,
     LoginRequired,
     LostRace,
@@ -47,7 +54,11 @@ from mcp_interface.errors import (
     NotPermitted,
     StorageUnavailable,
 )
+from mcp_interface.events import ExecutionChanged, TurnEnded, UserMessage
+from mcp_interface.ids import MessageId
 from mcp_interface.server import ServerSpec
+from mcp_interface.store import Record
+from scripted_model import ScriptedModel, scripted_model
 
 
 def with_node(place: Path, work: Callable[[Node, Any], Any]) -> Any:
@@ -86,6 +97,38 @@ def test_owner_agents_rights_and_sessions_survive_a_restart(tmp_path: Path) -> N
         assert (await client.request(VerifyAudit())).ok
 
     owner, session, right = with_node(tmp_path, before)
+    with_node(tmp_path, after)
+
+
+def test_a_message_that_nobody_took_up_is_worked_on_after_the_restart(tmp_path: Path) -> None:
+    async def before(node: Node, client: Any) -> Any:
+        session = await client.request(CreateSession())
+        said = UserMessage(
+            timestamp=session.created_at,
+            message_id=MessageId("msg_" + "0" * 32),
+            author=session.created_by,
+            text="hello",
+        )
+        return session, said
+
+    async def after(node: Node, client: Any) -> None:
+        async with asyncio.timeout(10):
+            async for notice in client.follow(session.id):
+                if isinstance(notice, Record) and isinstance(notice.event, TurnEnded):
+                    break
+
+    session, said = with_node(tmp_path, before)
+
+    async def as_if_killed_right_after_the_acknowledgement() -> None:
+        from mcp_persistence import SqliteStore
+
+        store = await SqliteStore.open(DataDir(tmp_path).journal, SystemClock())
+        stream = f"session:{session.id}"
+        expected = (await store.stream_info(stream)).version
+        await store.append(stream, [said], expected=expected, epoch=await store.claim())
+        await store.close()
+
+    asyncio.run(as_if_killed_right_after_the_acknowledgement())
     with_node(tmp_path, after)
 
 
@@ -246,3 +289,82 @@ def test_an_embedded_node_ends_with_its_door(tmp_path: Path) -> None:
         assert not DataDir(tmp_path).is_locked()
 
     asyncio.run(scenario())
+
+
+STUBBORN = """
+import json, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+tool = {"name": "wait", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
+for line in sys.stdin:
+    message = json.loads(line)
+    answers = {
+        "initialize": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "stubborn", "version": "1"},
+        },
+        "tools/list": {"tools": [tool]},
+    }
+    if "id" in message and message["method"] != "tools/call":
+        known = answers.get(message["method"])
+        answer = {"result": known} if known else {"error": {"code": -32601, "message": "unknown"}}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}), flush=True)
+time.sleep(600)
+"""
+"""A server that answers no call, ignores SIGTERM, and stays when its input ends."""
+
+
+def _alive(script: Path) -> list[str]:
+    commands = [entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    found = []
+    for command in commands:
+        with contextlib.suppress(OSError):
+            found.append(command.read_bytes().decode(errors="replace"))
+    return [command for command in found if str(script) in command]
+
+
+def test_a_stop_journals_the_end_of_what_runs_and_leaves_no_process(tmp_path: Path) -> None:
+    script, place = tmp_path / "stubborn.py", tmp_path / "node"
+    script.write_text(STUBBORN)
+    spec = ServerSpec(command=sys.executable, args=[str(script)])
+
+    async def scenario(model: ScriptedModel) -> None:
+        async with Node(Settings.load(place, dict(model.environ("openai")))) as node:
+            client = node.client()
+            await client.connect(ClientInfo(name="test", token=node.owner_token))
+            names = [f"s{number}" for number in range(4)]
+            added = await asyncio.gather(*(client.request(AddServer(name=name, spec=spec)) for name in names))
+            assert [status.state for status in added] == ["ready"] * 4
+            session = await client.request(CreateSession(profile="open"))
+            await client.request(PostMessage(session_id=session.id, text="wait"))
+            calling = asyncio.create_task(client.request(CallTool(server="s1", tool="wait")))
+            running = set()
+            async with asyncio.timeout(20):
+                async for notice in client.follow():
+                    if isinstance(notice, Record) and isinstance(notice.event, ExecutionChanged):
+                        running.add(notice.stream)
+                    if len(running) == 2:
+                        break
+            began = time.monotonic()
+        # Each takes four seconds of persuasion; together hardly more.
+        assert time.monotonic() - began < 10
+        assert not _alive(script)
+        with pytest.raises(Interrupted):
+            await calling
+
+    with scripted_model([{"tool_call": {"name_contains": "wait"}}]) as model:
+        asyncio.run(scenario(model))
+
+    async def after(node: Node, client: Any) -> None:
+        assert (await client.request(GetStatus())).recovered == 0
+        ends = []
+        for session in (await client.request(ListSessions())).items:
+            records = (await client.request(ReadSession(session_id=session.id))).items
+            assert {record.epoch for record in records} == {1}
+            ends += [record.event for record in records]
+        failed = [event for event in ends if isinstance(event, ExecutionChanged) and event.status == "failed"]
+        assert [event.error.code for event in failed if event.error] == ["interrupted", "interrupted"]
+        assert len([event for event in ends if isinstance(event, TurnEnded)]) == 1
+
+    script.unlink()
+    with_node(place, after)

@@ -94,6 +94,17 @@ async def _events(client: SocketClient, session_id: SessionId) -> list[Record]:
             return records
 
 
+def _unanswered(records: list[Record]) -> bool:
+    """Whether a message waits for its turn, or a turn for its end."""
+    waiting = False
+    for record in records:
+        if isinstance(record.event, UserMessage | TurnStarted):
+            waiting = True
+        elif isinstance(record.event, TurnEnded):
+            waiting = False
+    return waiting
+
+
 def _settled(records: list[Record]) -> int:
     """Check that everything begun has ended exactly once; answers how many calls were interrupted."""
     begun: Counter[str] = Counter()
@@ -125,7 +136,12 @@ async def _check(client: SocketClient, told: Acknowledged) -> int:
         cursor = page.cursor
         if cursor is None:
             break
-    histories = {session.id: await _events(client, session.id) for session in sessions}
+    async with asyncio.timeout(20):  # messages that nobody had taken up are worked on after the restart
+        while True:
+            histories = {session.id: await _events(client, session.id) for session in sessions}
+            if not any(_unanswered(records) for records in histories.values()):
+                break
+            await asyncio.sleep(0.05)
     interrupted = sum(_settled(records) for records in histories.values())
     for message_id, (session_id, text) in told.messages.items():
         found = [

@@ -212,7 +212,7 @@ def test_a_bundle_holds_logs_status_and_configuration_but_no_secret(
         "add",
         "keeps",
         "--env",
-        f"KEY={secret}",
+        f"MODE={secret}",
         "--env",
         "REF=${HOME}",
         "--",
@@ -242,6 +242,6 @@ def test_a_bundle_holds_logs_status_and_configuration_but_no_secret(
     report = json.loads(texts["umbrella/report.json"])
     assert report["status"]["version"]
     entry = next(server for server in report["servers"] if server["name"] == "keeps")
-    assert entry["spec"]["env"] == {"KEY": "(hidden)", "REF": "${HOME}"}
+    assert entry["spec"]["env"] == {"MODE": "(hidden)", "REF": "${HOME}"}
     assert any("the node is up" in text for text in texts.values())
     assert all(secret not in text for text in texts.values())

@@ -26,8 +26,33 @@ def test_an_imported_server_gets_the_variables_of_this_terminal(
 
 def test_an_import_says_what_it_did_not_use(umbrella: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
-    entry = {"command": "no-such-command", "autoApprove": ["x"], "env": {"API_KEY": "literal-secret"}}
+    entry = {"command": "no-such-command", "autoApprove": ["x"]}
     file.write_text(json.dumps({"mcpServers": {"noted": entry}}))
-    output = umbrella("mcp", "import", str(file)).output
-    assert "autoApprove" in output and "API_KEY" in output and "literal-secret" not in output
+    assert "autoApprove" in umbrella("mcp", "import", str(file)).output
     umbrella("mcp", "remove", "noted")
+
+
+def test_an_imported_secret_reaches_the_server_and_never_the_disk(
+    umbrella: Callable[..., Any], tmp_path: Path, node_dir: Path
+) -> None:
+    file, seen = tmp_path / "mcp.json", tmp_path / "seen"
+    code = f"import os, pathlib, runpy; pathlib.Path({str(seen)!r}).write_text(os.environ['API_KEY']);"
+    code += f"runpy.run_path({str(SERVER)!r}, run_name='__main__')"
+    entry = {"command": sys.executable, "args": ["-c", code], "env": {"API_KEY": "spelled-out-secret"}}
+    file.write_text(json.dumps({"mcpServers": {"kept": entry}}))
+    found = umbrella("mcp", "import", str(file))
+    assert found.exit_code == 0, found.output
+    assert "UMBRELLA_KEPT_API_KEY" in found.output and "spelled-out-secret" not in found.output
+    assert seen.read_text() == "spelled-out-secret"
+    written = [path.read_bytes() for path in node_dir.rglob("*") if path.is_file()]
+    assert written and not any(b"spelled-out-secret" in content for content in written)
+    assert umbrella("mcp", "remove", "kept").exit_code == 0
+
+
+def test_a_secret_on_the_command_line_is_refused_with_the_reference_to_write(
+    umbrella: Callable[..., Any],
+) -> None:
+    refused = umbrella("mcp", "add", "spelled", "--env", "TOKEN=hunter2-and-more", "--", "no-such-command")
+    assert refused.exit_code == 2
+    assert "${TOKEN}" in refused.output and "hunter2" not in refused.output
+    assert "spelled" not in umbrella("mcp", "list").output

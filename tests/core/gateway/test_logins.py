@@ -76,3 +76,22 @@ def test_one_code_redeemed_by_many_at_once_opens_one_door() -> None:
         assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 1
 
     with_logins(work)
+
+
+def test_old_logins_are_forgotten_however_many_there_are() -> None:
+    class Small(MemoryStore):
+        """Gives few keys at a time."""
+
+        async def list_keys(self, pattern: str = "*", *, after: str = "", limit: int = 3) -> list[str]:
+            return await super().list_keys(pattern, after=after, limit=limit)
+
+    async def scenario() -> None:
+        clock, store = ManualClock(), Small()
+        logins = Logins(store, clock, ENTROPY, "the-token", OWNER)
+        for _ in range(10):
+            await logins.create(OWNER)
+        clock.advance(CODE_LIFE.total_seconds())
+        await logins.create(OWNER)
+        assert len(await store.list_keys("login:*", limit=100)) == 1
+
+    asyncio.run(scenario())

@@ -113,10 +113,29 @@ def test_calls_that_never_ran_are_answered_when_their_turn_ends() -> None:
     assert output.is_error and "cancelled" in output.text
 
 
-def test_an_ended_session_has_nothing_open() -> None:
-    state = fold(created(), begun(), started("a"), SessionEnded(timestamp=START, reason="done"))
-    assert (state.turn, state.running, state.asked) == (None, {}, {})
+def test_what_was_going_on_when_a_session_ended_can_still_come_to_its_end() -> None:
+    over = SessionEnded(timestamp=START, reason="done")
+    state = fold(created(), begun(), answered("", "a"), started("a"), over)
+    assert state.stale(2)
+    state = fold(
+        created(),
+        begun(),
+        answered("", "a"),
+        started("a"),
+        over,
+        execution("a", "completed", result=text_result("A")),
+        ended(),
+    )
+    assert not state.stale(2)
     assert state.session is not None and state.session.status == "terminated"
+
+
+def test_a_message_is_taken_up_by_the_turn_that_begins_or_reads_it() -> None:
+    state = fold(created(), said("one"), begun(), said("two"))
+    assert state.unanswered
+    read = msgspec.structs.replace(answered("both"), heard=2)
+    assert not fold(created(), said("one"), begun(), said("two"), read, ended()).unanswered
+    assert fold(created(), said("one"), begun(), said("two"), answered("one"), ended()).unanswered
 
 
 def test_what_an_older_epoch_left_open_is_stale_and_what_ours_has_open_is_not() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_core.protocol import format_configuration, read_configuration
+from mcp_core.protocol import expand, format_configuration, read_configuration, without_secrets
+from mcp_core.protocol.configuration import Configuration, refuse_secrets
 from mcp_interface.errors import CallerMistaken
 from mcp_interface.server import ServerSpec
 
@@ -65,18 +66,61 @@ def test_what_is_no_configuration_is_refused(broken) -> None:
         read_configuration(broken)
 
 
-def test_values_that_look_like_secrets_are_pointed_out_without_showing_them() -> None:
-    found = read_configuration(
-        text(
-            x={"command": "y", "env": {"API_KEY": "abc123xyz", "B_TOKEN": "${B_TOKEN}", "MODE": "fast"}},
-            z={"url": "https://z", "headers": {"Authorization": "Bearer abc123xyz", "X-Ok": "${A}"}},
+def test_a_secret_that_is_written_out_becomes_a_reference_and_a_note_without_it() -> None:
+    found, lent = without_secrets(
+        read_configuration(
+            text(
+                x={
+                    "command": "y",
+                    "env": {
+                        "API_KEY": "abc123xyz",
+                        "B_TOKEN": "${B_TOKEN}",
+                        "MODE": "fast",
+                        "KEY_PATH": "/k",
+                    },
+                },
+                z={"url": "https://z", "headers": {"Authorization": "Bearer abc123xyz", "X-Key": ""}},
+            )
         )
     )
-    assert len(found.notes) == 2
-    assert "env 'API_KEY'" in found.notes[0]
-    assert "${API_KEY}" in found.notes[0]
-    assert "header 'Authorization'" in found.notes[1]
+    assert found.servers["x"].env == {
+        "API_KEY": "${UMBRELLA_X_API_KEY}",
+        "B_TOKEN": "${B_TOKEN}",
+        "MODE": "fast",
+        "KEY_PATH": "/k",
+    }
+    assert found.servers["z"].headers == {"Authorization": "${UMBRELLA_Z_AUTHORIZATION}", "X-Key": ""}
+    assert lent == {"UMBRELLA_X_API_KEY": "abc123xyz", "UMBRELLA_Z_AUTHORIZATION": "Bearer abc123xyz"}
+    assert ["UMBRELLA_X_API_KEY" in note and "restarted" in note for note in found.notes] == [True, False]
     assert "abc123xyz" not in " ".join(found.notes)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["a-b", "a.b", "A_b"]),
+        st.dictionaries(st.sampled_from(["key", "KEY", "a-token", "a_token", "2-token", "mode"]), st.text()),
+    )
+)
+def test_references_stand_for_exactly_what_was_written_out(environments) -> None:
+    written = Configuration({name: ServerSpec(command="x", env=env) for name, env in environments.items()})
+    found, lent = without_secrets(written)
+    for name, spec in found.servers.items():
+        refuse_secrets(name, spec)
+        assert expand(spec, lent).spec == written.servers[name]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ServerSpec(command="x", env={"MODE": "fast", "API-KEY": "abc123xyz"}),
+        ServerSpec(url="https://x", headers={"Api-Key": "abc123xyz"}),
+    ],
+)
+def test_a_secret_that_is_written_out_is_refused_by_its_variable_without_showing_it(spec) -> None:
+    with pytest.raises(CallerMistaken) as caught:
+        refuse_secrets("x", spec)
+    assert "export it as API_KEY and write ${API_KEY}" in caught.value.remedy
+    assert "abc123xyz" not in repr(caught.value.body())
 
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True)

@@ -318,6 +318,22 @@ def test_a_server_gets_a_minimal_environment_and_what_the_specification_names(
     run(work)
 
 
+def test_a_server_gets_the_settings_that_every_program_needs(open_host, modern, monkeypatch) -> None:
+    carried = {"NODE_EXTRA_CA_CERTS": "/company.pem", "XDG_CACHE_HOME": "/cache", "LC_ALL": "C"}
+    for name, value in carried.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    spec = ServerSpec(command=modern.command, args=modern.args, env={"LC_ALL": "C.UTF-8"})
+
+    async def work() -> None:
+        async with open_host({}, exam=spec) as host:
+            seen = (await host.call("exam", "environment", {})).structured
+            assert carried | {"LC_ALL": "C.UTF-8"} == {name: seen[name] for name in carried}
+            assert "SSL_CERT_DIR" not in seen
+
+    run(work)
+
+
 def test_what_a_server_writes_to_stderr_lands_in_a_private_file(open_host, everything_stdio) -> None:
     async def work() -> None:
         async with open_host(every=everything_stdio) as host:

@@ -6,7 +6,7 @@ import pytest
 from mcp_core.runtime.bus import Bus
 from mcp_core.runtime.commit import Journal
 from mcp_interface.client import TextDelta
-from mcp_interface.errors import TooMuch
+from mcp_interface.errors import StorageUnavailable, TooMuch
 from mcp_interface.events import UserMessage
 from mcp_interface.ids import MessageId, PrincipalId, SessionId, TurnId, new_id
 from mcp_interface.store import Record
@@ -130,5 +130,38 @@ def test_a_slow_reader_loses_passing_notices_first_and_is_told_before_it_loses_r
         with pytest.raises(TooMuch):
             async for _ in follower:
                 pass
+
+    asyncio.run(scenario())
+
+
+class Moody(MemoryStore):
+    """A store that cannot be read the first times."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    async def read_all(self, *, after: int = 0, limit: int = 1000, streams: str = "*") -> list[Record]:
+        if self.failures:
+            self.failures -= 1
+            raise StorageUnavailable("the disk is busy")
+        return await super().read_all(after=after, limit=limit, streams=streams)
+
+
+def test_a_gap_is_filled_although_the_store_fails_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_core.runtime.bus.GAP_PATIENCE", 0.01)
+
+    async def scenario() -> None:
+        store = Moody(failures=3)
+        epoch = await store.claim()
+        bus = Bus(store, 0)
+        await store.append("lost", [message("never published")], expected=0, epoch=epoch)
+        later = await store.append("seen", [message("published")], expected=0, epoch=epoch)
+        taking = asyncio.create_task(_take(bus, 2))
+        await asyncio.sleep(0)
+        bus.publish(later)
+        assert await taking == [1, 2]
+        assert store.failures == 0
+        await bus.close()
 
     asyncio.run(scenario())

@@ -10,7 +10,7 @@ from mcp_interface.clock import SystemClock
 from mcp_interface.errors import StaleEpoch, VersionConflict
 from mcp_interface.events import UserMessage
 from mcp_interface.ids import MessageId, PrincipalId
-from mcp_interface.store import Record
+from mcp_interface.store import Record, Snapshot
 from mcp_interface.testing import START, MemoryStore
 
 
@@ -90,3 +90,17 @@ def test_what_is_committed_is_published() -> None:
         assert [record.position for record in heard] == [1, 2]
 
     asyncio.run(scenario())
+
+
+def test_a_snapshot_that_cannot_be_read_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        await history(await _journal(store)).commit(said("a"), said("b"))
+        broken = Snapshot(stream="texts", version=2, schema="texts/1", state=b"\xc1", taken_at=START)
+        await store.save_snapshot(broken)
+        replayed = history(await _journal(store))
+        await replayed.load()
+        assert (replayed.state.texts, replayed.version) == (["a", "b"], 2)
+
+    asyncio.run(scenario())
+    assert "passed over" in caplog.text

@@ -9,7 +9,11 @@ from mcp_core.settings import Settings
 if TYPE_CHECKING:
     from mcp_core.gateway.remote import SocketClient
     from mcp_core.node import Node
-    from mcp_core.protocol.configuration import format_configuration, read_configuration
+    from mcp_core.protocol.configuration import (
+        format_configuration,
+        read_configuration,
+        without_secrets,
+    )
     from mcp_core.protocol.expansion import references
 
 __all__ = [
@@ -22,6 +26,7 @@ __all__ = [
     "open_door",
     "read_configuration",
     "references",
+    "without_secrets",
 ]
 
 _LATE = {
@@ -30,6 +35,7 @@ _LATE = {
     "format_configuration": "mcp_core.protocol.configuration",
     "read_configuration": "mcp_core.protocol.configuration",
     "references": "mcp_core.protocol.expansion",
+    "without_secrets": "mcp_core.protocol.configuration",
 }
 
 

@@ -8,9 +8,10 @@ import signal
 import sys
 from pathlib import Path
 
+from mcp_core.daemon import BUSY
 from mcp_core.node import Node
 from mcp_core.settings import Settings
-from mcp_interface.errors import UmbrellaError
+from mcp_interface.errors import LostRace, UmbrellaError
 
 
 async def run(settings: Settings) -> None:
@@ -36,7 +37,7 @@ def main() -> int:
         asyncio.run(run(settings))
     except UmbrellaError as error:
         sys.stderr.write(f"error: {error.message}\nremedy: {error.remedy}\n")
-        return 1
+        return BUSY if isinstance(error, LostRace) else 1
     return 0
 
 

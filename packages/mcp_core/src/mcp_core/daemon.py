@@ -8,8 +8,11 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import signal
+import stat
 import sys
 import tempfile
+import time
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -19,6 +22,10 @@ from mcp_interface.errors import LostRace, NodeUnavailable, StorageUnavailable
 SOCKET_LIMIT = 100
 """Bytes; the kernel's limit for the path of a Unix socket is 107."""
 START_TIMEOUT = 30.0
+BUSY = os.EX_TEMPFAIL
+"""Exit code of a node that found another one on its data directory."""
+LOCK_ATTEMPTS = 20
+LOCK_PAUSE = 0.01
 
 
 class DataDir:
@@ -35,7 +42,11 @@ class DataDir:
 
     @property
     def socket(self) -> Path:
-        """The node's socket; a data directory with a long path keeps it in the runtime folder instead."""
+        """The node's socket; a data directory with a long path keeps it in the runtime folder instead.
+
+        Raises:
+            StorageUnavailable: Somebody else could reach into the runtime folder.
+        """
         near = self.root / "node.sock"
         if len(os.fsencode(near)) <= SOCKET_LIMIT:
             return near
@@ -46,7 +57,7 @@ class DataDir:
         """Create the folders, readable by their owner only.
 
         Raises:
-            StorageUnavailable: They cannot be made.
+            StorageUnavailable: They cannot be made, or are not ours alone.
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,14 +77,17 @@ class DataDir:
         """
         self.make()
         file = self.lock_file.open("a+", encoding="ascii")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        # Whoever only looks whether a node runs holds the lock for an instant, too.
+        for _ in range(LOCK_ATTEMPTS):
+            if _taken(file):
+                break
+            time.sleep(LOCK_PAUSE)
+        else:
             file.close()
             raise LostRace(
                 f"a node is already running on {self.root}",
                 "attach to it, or stop it with: umbrella node stop",
-            ) from error
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -114,26 +128,57 @@ class DataDir:
             ) from error
 
 
+def _taken(file: TextIOWrapper) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def runtime_dir() -> Path:
-    """A short folder for sockets that only this user can enter."""
+    """A short folder for sockets that only this user can enter; it need not be there yet.
+
+    Raises:
+        StorageUnavailable: It is there and somebody else could put a socket of his own into it.
+    """
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(base) / f"umbrella-{os.getuid()}"
+    folder = Path(base) / f"umbrella-{os.getuid()}"
+    try:
+        found = folder.lstat()  # not stat: a link may lead anywhere tomorrow
+    except FileNotFoundError:
+        return folder
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise StorageUnavailable(
+            f"{folder} is not a folder that only you can enter",
+            "remove it, or choose a data directory with a shorter path",
+        )
+    return folder
 
 
 async def start_detached(place: DataDir) -> None:
     """Start a node in a process of its own that outlives this one, and wait until it answers.
 
+    A node that is still ending is waited for.
+
     Raises:
         NodeUnavailable: It did not come up; the message has the end of its log.
     """
-    process = launch(place)
+    process, code = launch(place), None
     try:
         async with asyncio.timeout(START_TIMEOUT):
             while not await answers(place):
-                if ended(process) and not place.is_locked():
+                if code is None:
+                    code = exit_code(process)
+                if code == BUSY and not place.is_locked():
+                    process, code = launch(place), None
+                elif code not in (None, BUSY):
                     break
                 await asyncio.sleep(0.05)
             else:
+                if code is None and place.lock_file.read_text() != str(process):
+                    # Another start was faster. Ours must not come up when that node is stopped.
+                    abandon(process)
                 return
     except TimeoutError:
         pass
@@ -157,12 +202,19 @@ def launch(place: DataDir) -> int:
         return os.posix_spawn(sys.executable, command, os.environ, file_actions=files, setsid=True)
 
 
-def ended(process: int) -> bool:
-    """Whether a child of ours has ended."""
+def abandon(process: int) -> None:
+    """End a child of ours, unless it has ended already."""
+    if exit_code(process) is None:
+        os.kill(process, signal.SIGTERM)
+
+
+def exit_code(process: int) -> int | None:
+    """How a child of ours ended; None while it runs."""
     try:
-        return os.waitpid(process, os.WNOHANG)[0] == process
+        found, status = os.waitpid(process, os.WNOHANG)
     except ChildProcessError:
-        return True
+        return -1  # somebody else has waited for it
+    return os.waitstatus_to_exitcode(status) if found else None
 
 
 async def answers(place: DataDir) -> bool:

@@ -1,5 +1,6 @@
 """How a program gets clients: attach to the running node of a data directory, start one, or embed one."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from mcp_core.daemon import DataDir, answers, start_detached
@@ -11,15 +12,12 @@ from mcp_interface.errors import NodeUnavailable
 if TYPE_CHECKING:
     from mcp_core.node import Node
 
-MODEL_VARIABLES = (
-    "UMBRELLA_MODEL",
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-    "OPENAI_MODEL",
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_BASE_URL",
-    "ANTHROPIC_MODEL",
+LENT_TOGETHER = (
+    ("UMBRELLA_MODEL",),
+    ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"),
+    ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL"),
 )
+"""Variables that mean something as a group only: the key of one terminal must not go to the URL of another."""
 
 
 class Door(Protocol):
@@ -84,7 +82,7 @@ async def open_door(settings: Settings, *, start: bool = True, embed: bool = Fal
     """Find or make the node of a data directory.
 
     Args:
-        settings: Whose data directory; its model variables are lent to a node that already runs.
+        settings: Whose data directory; its model variables are lent to a node in another process.
         start: Start a detached node when none runs.
         embed: Run the node inside this process instead.
 
@@ -99,16 +97,26 @@ async def open_door(settings: Settings, *, start: bool = True, embed: bool = Fal
         await node.__aenter__()
         return EmbeddedDoor(node)
     place = DataDir(settings.data_dir)
-    running = await answers(place)
-    if not running:
+    if not await answers(place):
         if not start:
             raise NodeUnavailable(f"no node runs on {place.root}", "start one with: umbrella node start")
         await start_detached(place)
     door = AttachedDoor(place)
-    variables = {name: settings.environ[name] for name in MODEL_VARIABLES if settings.environ.get(name)}
-    if running and variables:
+    variables = lendable(settings.environ)
+    # Also to a node that was just started: another door's start may have won, with other variables.
+    if variables:
         client = door.client()
         await client.connect(ClientInfo(name="door", token=door.owner_token))
         await client.request(ShareVariables(variables=variables))
         await client.disconnect()
     return door
+
+
+def lendable(environ: Mapping[str, str]) -> dict[str, str]:
+    """The model variables of an environment; of a group that is used, what is unset is empty."""
+    return {
+        name: environ.get(name, "")
+        for group in LENT_TOGETHER
+        if any(environ.get(each) for each in group)
+        for name in group
+    }

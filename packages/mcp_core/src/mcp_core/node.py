@@ -58,6 +58,7 @@ from mcp_interface.store import KeyValueStore, Store
 log = logging.getLogger(__name__)
 
 OWNER_KEY = "owner"
+ROOTS_KEY = "roots"
 EXECUTOR = "tool-executor"
 
 
@@ -146,7 +147,6 @@ class Node:
         host = Host(
             clock, entropy, ground.place.logs, self._server_changed(ground.bus), supervisor, models.variables
         )
-        stack.push_async_callback(host.close)
         toolbox = Toolbox(host, {"fs": filesystem_tools(ground.gate)})
         guard = Guard(
             ground.kernel,
@@ -159,27 +159,38 @@ class Node:
             ground.bus.pass_by,
             settings.approval_timeout_s,
             settings.call_timeout_s,
+            directory.is_active,
         )
+        # At a stop the last comes first: agents end while there are sessions to journal it and servers to tell.
         stack.push_async_callback(ground.bus.close)
-        stack.push_async_callback(directory.close)
         stack.push_async_callback(supervisor.close, settings.stop_timeout_s)
+        stack.push_async_callback(host.close)
+        stack.push_async_callback(supervisor.close, settings.stop_timeout_s, "session:")
+        stack.push_async_callback(directory.close)
+        stack.push_async_callback(supervisor.close, settings.stop_timeout_s, "agent_")
         router = Router(directory, self.telemetry)
         caller = await self._people(directory, router, guard, sessions, toolbox, models, ground)
         began = clock.monotonic()
-        recovered = await sessions.load()
+        recovered, waiting = await sessions.load()
         self.telemetry.emit(
             "mcp.persistence.recovery_complete",
             {"events": ground.bus.position, "duration_s": clock.monotonic() - began},
             {},
         )
-        gateway = self._open_gateway(ground, sessions, directory, router, toolbox, models, recovered)
-        servers = ServerCommands(toolbox, sessions, directory, caller, ground.journal, clock)
+        conversations = SessionCommands(
+            sessions, directory, router, caller, ground.kernel, ground.desk, ground.journal, clock, entropy
+        )
+        gateway = self._open_gateway(ground, sessions, directory, toolbox, models, recovered)
+        gateway.serve(conversations.handlers())
+        servers = ServerCommands(toolbox, sessions, directory, caller, ground.journal, clock, ground.owner)
         gateway.serve(servers.handlers())
         self._gateway = gateway
         connecting = asyncio.gather(*(connect(host, *item) for item in (await servers.load()).items()))
-        stack.callback(connecting.cancel)
+        stack.push_async_callback(give_up, connecting)
         listener = Listener(gateway)
         stack.push_async_callback(listener.close)
+        for session_id in waiting:
+            conversations.wake(sessions.get(session_id))
         await listener.open(ground.place.socket)
         log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
 
@@ -246,7 +257,6 @@ class Node:
         ground: Ground,
         sessions: Sessions,
         directory: Directory,
-        router: Router,
         toolbox: Toolbox,
         models: Lender,
         recovered: int,
@@ -275,28 +285,29 @@ class Node:
         )
         gateway.serve(node.handlers())
         gateway.serve(SecurityCommands(ground.audit, logins).handlers())
-        gateway.serve(AgentCommands(directory, sessions, ground.kernel).handlers())
-        gateway.serve(
-            SessionCommands(
-                sessions, directory, router, ground.desk, ground.journal, clock, entropy
-            ).handlers()
-        )
+        gateway.serve(AgentCommands(directory, sessions, ground.kernel, ground.owner).handlers())
         return gateway
 
     async def _owner(self, store: KeyValueStore, kernel: SecurityKernel) -> PrincipalId:
-        """The person whose node this is, with the root of all rights; made on the first start."""
+        """The person whose node this is, with the roots of all rights; made on the first start.
+
+        A right is given once: what its owner takes back stays taken back.
+        """
         try:
             owner = PrincipalId(str(await store.get(OWNER_KEY)))
         except NotFound:
             owner = PrincipalId(new_id("user", self._entropy))
             await store.put(OWNER_KEY, owner)
+        given = set(await store.get(ROOTS_KEY)) if await store.list_keys(ROOTS_KEY) else set()
+        roots = [resource(kind, each, "**") for kind in OPERATIONS for each in sorted(OPERATIONS[kind])]
         held = {capability.resource_uri for capability in kernel.held_by(owner)}
-        for kind, operations in OPERATIONS.items():
-            for operation in sorted(operations):
-                everything = resource(kind, operation, "**")
-                if everything.uri not in held:
-                    options = GrantOptions(delegation_depth=MAX_DEPTH, metadata={"by": "first start"})
-                    await kernel.request(owner, everything, options)
+        for root in roots:
+            if root.uri not in given | held:
+                options = GrantOptions(delegation_depth=MAX_DEPTH, metadata={"by": "first start"})
+                await kernel.request(owner, root, options)
+        # Last: after a crash on the way here, the next start gives what is missing.
+        if given != {root.uri for root in roots}:
+            await store.put(ROOTS_KEY, [root.uri for root in roots])
         return owner
 
     async def _executor(self, directory: Directory) -> AgentId:
@@ -316,6 +327,12 @@ class Node:
             bus.pass_by(ServerChanged(name=status.name, state=status.state, error=status.error))
 
         return changed
+
+
+async def give_up(work: "asyncio.Future[list[None]]") -> None:
+    """Cancel work and wait until it has let go."""
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 async def connect(host: Host, name: str, spec: ServerSpec) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import platformdirs
@@ -24,6 +25,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Model requests within one turn before it is stopped."""
     stop_timeout_s: float = 10.0
     """How long running work may take to end at a stop."""
+
+    def __repr__(self) -> str:
+        return f"Settings(data_dir={str(self.data_dir)!r}, …)"  # the environment holds keys
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What Rich shows instead, in a traceback with locals for example."""
+        return [("data_dir", str(self.data_dir))]
 
     @classmethod
     def load(cls, data_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> "Settings":

@@ -31,7 +31,7 @@ class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """What kind of client, for logs."""
     token: str = ""
-    """The node's token (socket) or a login key (WebSocket); not needed in process."""
+    """The node's token or a login key, in one process too; a WebSocket with a login cookie needs none."""
     session_id: SessionId | None = None
     """The session to attach to; must exist."""
 

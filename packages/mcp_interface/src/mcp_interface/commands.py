@@ -83,7 +83,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     pending_approvals: int
     model: ModelStatus
     recovered: int = 0
-    """Tool calls and turns that were found interrupted at start."""
+    """Sessions in which something was found interrupted at start."""
 
 
 class GetStatus(Command[NodeStatus], frozen=True, kw_only=True, tag="node.status"):

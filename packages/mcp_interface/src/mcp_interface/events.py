@@ -89,6 +89,8 @@ class AssistantMessage(EventBase, frozen=True, kw_only=True, tag="message.assist
     tool_uses: list[ToolUse] = []
     model: str = ""
     usage: Usage = Usage()
+    heard: int = 0
+    """How many messages of people the model had read when it said this."""
 
 
 class TurnStarted(EventBase, frozen=True, kw_only=True, tag="turn.started"):

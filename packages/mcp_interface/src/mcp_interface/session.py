@@ -36,7 +36,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     message_count: int = 0
     busy: bool = False
-    """Whether a turn or tool call is going on."""
+    """Whether a turn is going on."""
     metadata: dict[str, Any] = {}
 
     def validate(self) -> None:

@@ -76,12 +76,19 @@ def add(
     run(ctx, work)
 
 
-async def _lend(client: Client, *specs: ServerSpec) -> None:
-    """Give the node the variables that the servers refer to; it was started before they were set, perhaps."""
+async def _lend(client: Client, *specs: ServerSpec, secrets: dict[str, str] | None = None) -> None:
+    """Give the node the variables that the servers refer to; it was started before they were set, perhaps.
+
+    Args:
+        client: Speaks to the node.
+        specs: The servers.
+        secrets: What this terminal has no variable for.
+    """
     from mcp_core import references
 
     wanted = {name for spec in specs for name in references(spec)}
     lent = {name: os.environ[name] for name in wanted if os.environ.get(name)}
+    lent |= secrets or {}
     if lent:
         await client.request(ShareVariables(variables=lent))
 
@@ -105,17 +112,21 @@ def _code(added: list[ServerStatus]) -> int:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_context
 def import_(ctx: click.Context, file: Path) -> None:
-    """Add every server of a JSON file in the common `mcpServers` shape."""
+    """Add every server of a JSON file in the common `mcpServers` shape.
+
+    The node never writes a secret to disk. One that the file spells out is handed to the node's memory, and the
+    server gets a reference to it; the note says which variable to set once the node is restarted.
+    """
 
     async def work(client: Client) -> Outcome:
-        from mcp_core import read_configuration
+        from mcp_core import read_configuration, without_secrets
 
         try:
             text = file.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise CallerMistaken(f"{file} cannot be read: {error}", "name a readable JSON file") from error
-        found = read_configuration(text)
-        await _lend(client, *found.servers.values())
+        found, secrets = without_secrets(read_configuration(text))
+        await _lend(client, *found.servers.values(), secrets=secrets)
         added = [
             await client.request(AddServer(name=name, spec=spec), timeout=CONNECT_S)
             for name, spec in found.servers.items()

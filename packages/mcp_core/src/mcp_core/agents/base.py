@@ -1,7 +1,7 @@
 """The actor that hosts an agent: runs its callbacks, keeps its exported state, ends when it says so."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,7 +31,7 @@ class AgentActor(Actor):
         record: AgentRecord,
         agent: Agent[Any],
         states: KeyValueStore,
-        ended: Callable[[str], Awaitable[None]],
+        ended: Callable[[str], None],
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
@@ -88,8 +88,7 @@ class AgentActor(Actor):
         if isinstance(outcome, Stop):
             self._state = self._state if outcome.state is None else outcome.state
             self._reason = outcome.reason
-            self.stop()
-            await self._ended(outcome.reason)
+            self._ended(outcome.reason)
             return None
         self._state = outcome.state
         exported = dict(self._agent.export_state(self._state))

@@ -18,7 +18,7 @@ from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.agent import Agent, AgentRecord, AgentType
 from mcp_interface.capability import SecurityKernel
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import CallerMistaken, NotFound
+from mcp_interface.errors import CallerMistaken, NotFound, VersionConflict
 from mcp_interface.events import AgentEvent, AgentRestarted, AgentStarted, AgentStopped
 from mcp_interface.ids import SYSTEM, AgentId, PrincipalId, SessionId, new_id
 from mcp_interface.registry import Registry
@@ -58,9 +58,12 @@ class Directory:
         self._entropy = entropy
         self._makers: dict[AgentType, Maker] = {}
         self._list: dict[AgentId, AgentRecord] = {}
+        self._awake: set[AgentId] = set()
         self._versions: dict[AgentId, int] = {}
         self._notes: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
+        self._spawning = asyncio.Lock()
+        self._endings: dict[AgentId, asyncio.Task[None]] = {}
 
     def offer(self, kind: AgentType, maker: Maker) -> None:
         """Say how agents of a type are made."""
@@ -84,11 +87,20 @@ class Directory:
         session_id: SessionId | None = None,
         parent_id: AgentId | None = None,
         metadata: dict[str, Any] | None = None,
+        most: int | None = None,
     ) -> AgentRecord:
         """Start an agent that holds nothing; its birth is durable when this returns.
 
+        Args:
+            kind: One that was offered.
+            name: Unique among the living; may be empty.
+            session_id: The session it lives and ends with.
+            parent_id: The agent that wanted it.
+            metadata: Given to its `init`.
+            most: How many living agents its session may have, this one included.
+
         Raises:
-            CallerMistaken: The type cannot be spawned, the name is taken or too long, or the node is full.
+            CallerMistaken: The type cannot be spawned, the name is taken or too long, or session or node are full.
         """
         if kind not in self._makers:
             raise CallerMistaken(
@@ -98,13 +110,28 @@ class Directory:
             raise CallerMistaken(
                 f"{name[:80]!r} is not a usable name", f"printable, up to {MAX_NAME} characters"
             )
-        alive = [agent for agent in self._list.values() if agent.state == "active"]
+        async with self._spawning:
+            return await self._spawn(kind, name, session_id, parent_id, metadata or {}, most)
+
+    async def _spawn(
+        self,
+        kind: AgentType,
+        name: str,
+        session_id: SessionId | None,
+        parent_id: AgentId | None,
+        metadata: dict[str, Any],
+        most: int | None,
+    ) -> AgentRecord:
+        alive = [agent for agent in self._list.values() if self.is_active(PrincipalId(agent.id))]
         if name and any(agent.name == name for agent in alive):
             raise CallerMistaken(
                 f"an agent named {name!r} is running", "choose another name or stop it first"
             )
-        if len(alive) >= MAX_AGENTS:
-            raise CallerMistaken(f"{MAX_AGENTS} agents are running, the most there can be", "stop some first")
+        beside = sum(agent.session_id == session_id for agent in alive)
+        if most is not None and session_id is not None and beside >= most:
+            raise CallerMistaken(f"{session_id} has {beside} agents, its limit", "stop one first")
+        if len(self._awake) >= MAX_AGENTS:
+            raise CallerMistaken(f"{MAX_AGENTS} agents are awake, the most there can be", "stop some first")
         agent_id = AgentId(new_id("agent", self._entropy))
         await self._record(
             agent_id,
@@ -115,7 +142,7 @@ class Directory:
                 name=name,
                 parent_id=parent_id,
                 session_id=session_id,
-                metadata=metadata or {},
+                metadata=metadata,
             ),
         )
         self.ref(agent_id)
@@ -127,11 +154,11 @@ class Directory:
         Raises:
             NotFound: No such agent, or it has ended.
         """
-        entry = self._registry.lookup(agent_id)
-        if entry is not None:
-            return entry.ref
         agent = self._list.get(agent_id)
-        if agent is None or agent.state != "active":
+        entry = self._registry.lookup(agent_id)
+        if entry is not None and self.is_active(PrincipalId(agent_id)):
+            return entry.ref
+        if agent is None or not self.is_active(PrincipalId(agent_id)):
             raise NotFound(f"no running agent {agent_id}", "list the agents with: umbrella agent list")
         loop = asyncio.get_running_loop()
         ref = self._supervisor.start(
@@ -142,15 +169,16 @@ class Directory:
                     agent,
                     self._makers[agent.type](agent),
                     self._states,
-                    lambda reason: self._gone(agent_id, reason),
+                    lambda reason: self._later(self.stop(agent_id, reason)),
                     self._telemetry,
                     self._clock,
                 ),
                 on_restart=lambda error, count: self._restarted(agent, error, count),
-                on_give_up=lambda error: self._later(self._gone(agent_id, f"given up: {error}")),
+                on_give_up=lambda error: self._later(self.stop(agent_id, f"given up: {error}")),
             )
         )
         self._registry.register(agent_id, ref, {"type": agent.type, "name": agent.name})
+        self._awake.add(agent_id)
         self._telemetry.emit(
             "mcp.agent.start", {}, {"agent_id": agent_id, "type": agent.type, "session_id": agent.session_id}
         )
@@ -196,30 +224,42 @@ class Directory:
             if (stopped or agent.state == "active") and session_id in (None, agent.session_id)
         ]
 
+    def is_active(self, principal: PrincipalId) -> bool:
+        """Whether a principal may still act: not an agent that has ended, or is about to."""
+        agent = self._list.get(AgentId(principal))
+        return AgentId(principal) not in self._endings and (agent is None or agent.state == "active")
+
     def count(self) -> int:
         """How many agents are running."""
         return sum(agent.state == "active" for agent in self._list.values())
 
     async def stop(self, agent_id: AgentId, reason: str) -> None:
-        """End an agent and its rights; harmless when repeated."""
-        if self._list[agent_id].state == "active":
-            await self._gone(agent_id, reason)
+        """End an agent and its rights; harmless when repeated, and finished even if the caller is cancelled."""
+        if self._list[agent_id].state != "active":
+            return
+        if agent_id not in self._endings:
+            self._endings[agent_id] = asyncio.get_running_loop().create_task(self._end(agent_id, reason))
+        await asyncio.shield(self._endings[agent_id])
 
     async def close(self) -> None:
         """Finish the notes that are still being written."""
         await asyncio.gather(*self._notes, return_exceptions=True)
 
-    async def _gone(self, agent_id: AgentId, reason: str) -> None:
+    async def _end(self, agent_id: AgentId, reason: str) -> None:
         agent = self._list[agent_id]
-        if agent.state != "active":
-            return
-        # Rights first: whatever happens next, a dead agent's authority is over.
-        await self._kernel.revoke_all(PrincipalId(agent_id), SYSTEM, f"holder ended: {reason}")
-        await self._record(
-            agent_id, AgentStopped(timestamp=self._clock.now(), agent_id=agent_id, reason=reason)
-        )
+        principal = PrincipalId(agent_id)
+        try:
+            # Rights first: whatever happens next, its authority is over. Once more when its actor has stopped,
+            # for a grant that was on its way.
+            await self._kernel.revoke_all(principal, SYSTEM, f"holder ended: {reason}")
+            await self._supervisor.stop(agent_id)
+            await self._kernel.revoke_all(principal, SYSTEM, f"holder ended: {reason}")
+            event = AgentStopped(timestamp=self._clock.now(), agent_id=agent_id, reason=reason)
+            await self._record(agent_id, event)
+        finally:
+            del self._endings[agent_id]
         self._registry.unregister(agent_id)
-        self._later(self._supervisor.stop(agent_id))
+        self._awake.discard(agent_id)
         await self._states.delete(f"agent-state:{agent_id}")
         lifetime = (self._clock.now() - agent.started_at).total_seconds()
         self._telemetry.emit(
@@ -250,13 +290,21 @@ class Directory:
             log.error("a note about an agent could not be kept: %r", task.exception())
 
     async def _record(self, agent_id: AgentId, event: AgentEvent) -> None:
+        # Shielded: a caller that is cancelled must not leave the list behind the journal.
+        await asyncio.shield(asyncio.ensure_future(self._write(agent_id, event)))
+
+    async def _write(self, agent_id: AgentId, event: AgentEvent) -> None:
+        stream = f"agent:{agent_id}"
         async with self._writing:
-            records = await self._journal.append(
-                f"agent:{agent_id}",
-                [event],
-                expected=self._versions.get(agent_id, 0),
-                epoch=self._journal.epoch,
-            )
+            known = self._versions.get(agent_id, 0)
+            try:
+                records = await self._journal.append(
+                    stream, [event], expected=known, epoch=self._journal.epoch
+                )
+            except VersionConflict:
+                for record in await self._journal.read(stream, after=known):
+                    self._note(record)
+                raise
             for record in records:
                 self._note(record)
 

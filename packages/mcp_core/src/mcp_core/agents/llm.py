@@ -5,6 +5,7 @@ is committed to the session before the next step builds on it; only the text on 
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -48,6 +49,8 @@ SYSTEM_PROMPT: Final = (
     "rights you hold, and a person may be asked. When a call is denied you are told why: explain it to the "
     "person instead of trying to get around it. Answer in Markdown, briefly."
 )
+log = logging.getLogger(__name__)
+
 DELTA_BYTES: Final = 64
 """Text is passed on in pieces of about this size, so that a fast model does not flood the followers."""
 
@@ -60,10 +63,8 @@ class Cancel(msgspec.Struct, frozen=True):
     """Payload: stop the turn; the reply is whether there was one."""
 
 
-class AssistantState(msgspec.Struct, kw_only=True):
-    """What the assistant remembers beside the session itself."""
-
-    turns: int = 0
+class AssistantState(msgspec.Struct, frozen=True):
+    """Nothing: all that an assistant knows is in the session."""
 
 
 class Conversation(Protocol):
@@ -71,8 +72,13 @@ class Conversation(Protocol):
 
     window: list[ChatMessage]
     """What was said, as a model reads it."""
-    unanswered: bool
-    """Whether a person has spoken since the last turn began."""
+    spoken: int
+    """How many messages of people there are."""
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a person has said something that no turn has taken up."""
+        ...
 
 
 class Conversations(Protocol):
@@ -132,6 +138,7 @@ class Assistant:
         self._session_id = record.session_id
         self._around = around
         self._turn: asyncio.Task[None] | None = None
+        self._again = False
 
     async def init(self, args: Mapping[str, Any]) -> Ok[AssistantState] | Stop[AssistantState]:
         """Begin idle."""
@@ -143,9 +150,7 @@ class Assistant:
         """Begin or cancel a turn. Speaking during a turn is heard at its next step."""
         match envelope.payload:
             case Begin():
-                if self._turn is None or self._turn.done():
-                    self._turn = asyncio.get_running_loop().create_task(self._work())
-                    state.turns += 1
+                self._begin()
                 return Ok(state)
             case Cancel():
                 running = self._turn is not None and not self._turn.done()
@@ -162,6 +167,7 @@ class Assistant:
 
     async def terminate(self, reason: str, state: AssistantState) -> None:
         """Stop the turn that is going on."""
+        self._again = False
         if self._turn is not None:
             self._turn.cancel()
             await asyncio.gather(self._turn, return_exceptions=True)
@@ -183,14 +189,28 @@ class Assistant:
         """Conversation."""
         return [Skill(name="converse", description="Answer a person, with tools where they help")]
 
+    def _begin(self) -> None:
+        if self._turn is None or self._turn.done():
+            self._turn = asyncio.get_running_loop().create_task(self._work())
+            self._turn.add_done_callback(self._worked)
+        else:
+            self._again = True  # it may be on its way out already
+
+    def _worked(self, turn: asyncio.Task[None]) -> None:
+        if not turn.cancelled() and turn.exception() is not None:
+            log.error("a turn of %s failed: %r", self._session_id, turn.exception())
+        if self._again:
+            self._again = False
+            self._begin()
+
     async def _work(self) -> None:
         while (await self._around.sessions.state(self._session_id)).unanswered:
             await self._one_turn()
 
     async def _one_turn(self) -> None:
         turn_id = TurnId(new_id("turn", self._around.entropy))
-        await self._add(TurnStarted(timestamp=self._now(), turn_id=turn_id, agent_id=self._id))
         try:
+            await self._add(TurnStarted(timestamp=self._now(), turn_id=turn_id, agent_id=self._id))
             await self._steps(turn_id)
         except asyncio.CancelledError:
             await asyncio.shield(self._end(turn_id, "cancelled"))
@@ -251,7 +271,7 @@ class Assistant:
         except asyncio.CancelledError:
             if text:
                 # What the person has already read stays in the conversation.
-                await asyncio.shield(self._say(turn_id, message_id, text, [], finished))
+                await asyncio.shield(self._say(turn_id, message_id, text, [], finished, state.spoken))
             raise
         flush()
         around.telemetry.emit(
@@ -263,11 +283,17 @@ class Assistant:
             },
             {"model": finished.model or model, "session_id": self._session_id},
         )
-        await self._say(turn_id, message_id, text, uses, finished)
+        await self._say(turn_id, message_id, text, uses, finished, state.spoken)
         return uses
 
     async def _say(
-        self, turn_id: TurnId, message_id: MessageId, text: str, uses: list[ToolUse], finished: Finished
+        self,
+        turn_id: TurnId,
+        message_id: MessageId,
+        text: str,
+        uses: list[ToolUse],
+        finished: Finished,
+        heard: int,
     ) -> None:
         await self._add(
             AssistantMessage(
@@ -279,6 +305,7 @@ class Assistant:
                 tool_uses=uses,
                 model=finished.model,
                 usage=finished.usage,
+                heard=heard,
             )
         )
 
@@ -304,8 +331,10 @@ class Assistant:
         )
         try:
             await self._around.calls.call(request)
-        except UmbrellaError:
-            return  # journaled as failed; the model reads it in the next step
+        except UmbrellaError as error:
+            window = (await self._around.sessions.state(self._session_id)).window
+            if not any(use.id == output.tool_use_id for said in window for output in said.tool_outputs):
+                await self._unrunnable(use, error)  # refused before anything was journaled
 
     async def _unrunnable(self, use: ToolUse, error: UmbrellaError) -> None:
         await self._add(

@@ -1,7 +1,7 @@
 """The agent through which every tool call goes: one door to the guard, calls side by side."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -12,7 +12,7 @@ from mcp_interface.clock import Clock, Entropy
 from mcp_interface.codec import from_external, to_external
 from mcp_interface.commands import CallOutcome
 from mcp_interface.envelope import Envelope
-from mcp_interface.errors import CallerMistaken, TooMuch
+from mcp_interface.errors import CallerMistaken, Interrupted, TooMuch
 from mcp_interface.ids import AgentId, MessageId, PrincipalId, SessionId, new_id
 
 MAX_CALLS = 256
@@ -36,6 +36,12 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the session's profile and a person may supply a missing right."""
 
 
+class EndCalls(msgspec.Struct, frozen=True):
+    """Payload: cancel every call of one session; the reply is the task that has seen them end."""
+
+    session_id: SessionId
+
+
 class Runner(Protocol):
     """What runs a judged call (`mcp_core.gateway.guard`)."""
 
@@ -44,7 +50,7 @@ class Runner(Protocol):
         ...
 
 
-class Finished(msgspec.Struct, frozen=True):
+class CallRecord(msgspec.Struct, frozen=True):
     """One line of the executor's history."""
 
     server: str
@@ -56,7 +62,7 @@ class Finished(msgspec.Struct, frozen=True):
 class ExecutorState(msgspec.Struct, kw_only=True):
     """What the executor remembers."""
 
-    history: list[Finished] = []
+    history: list[CallRecord] = []
 
 
 class ToolExecutor:
@@ -64,7 +70,7 @@ class ToolExecutor:
 
     def __init__(self, guard: Runner) -> None:
         self._guard = guard
-        self._calls: set[asyncio.Task[CallOutcome]] = set()
+        self._calls: dict[asyncio.Task[CallOutcome], ToolRequest] = {}
 
     async def init(self, args: Mapping[str, Any]) -> Ok[ExecutorState] | Stop[ExecutorState]:
         """Begin with an empty history."""
@@ -80,12 +86,15 @@ class ToolExecutor:
             TooMuch: Too many calls are running.
         """
         request = envelope.payload
+        if isinstance(request, EndCalls):
+            calls = [call for call, made in self._calls.items() if made.session_id == request.session_id]
+            return Reply(asyncio.get_running_loop().create_task(_end(calls)), state)
         if not isinstance(request, ToolRequest):
             raise CallerMistaken("the tool executor takes tool requests only")
         if len(self._calls) >= MAX_CALLS:
             raise TooMuch(f"{MAX_CALLS} tool calls are running", "wait for some to end")
         task = asyncio.get_running_loop().create_task(self._guard.run(request))
-        self._calls.add(task)
+        self._calls[task] = request
         task.add_done_callback(lambda done: self._ended(done, request, state))
         return Reply(task, state)
 
@@ -97,10 +106,7 @@ class ToolExecutor:
 
     async def terminate(self, reason: str, state: ExecutorState) -> None:
         """Cancel what is running; each call is journaled as interrupted."""
-        calls = list(self._calls)
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        await _end(list(self._calls))
 
     def export_state(self, state: ExecutorState) -> Mapping[str, Any]:
         """The last finished calls as plain data."""
@@ -120,17 +126,17 @@ class ToolExecutor:
         return [Skill(name="run_tool", description="Run one tool call for a principal")]
 
     def _ended(self, task: asyncio.Task[CallOutcome], request: ToolRequest, state: ExecutorState) -> None:
-        self._calls.discard(task)
+        self._calls.pop(task, None)
         if task.cancelled():
             outcome = "cancelled"
         else:
             error = task.exception()
             outcome = "completed" if error is None else getattr(error, "code", type(error).__name__)
-        state.history.append(Finished(request.server, request.tool, request.principal_id, outcome))
+        state.history.append(CallRecord(request.server, request.tool, request.principal_id, outcome))
         del state.history[:-HISTORY]
 
 
-class Post(Protocol):
+class Mail(Protocol):
     """What brings envelopes to agents (`mcp_core.gateway.router`)."""
 
     async def ask(self, envelope: Envelope) -> Any:
@@ -141,7 +147,7 @@ class Post(Protocol):
 class Caller:
     """How the rest of the node asks the executor for a call."""
 
-    def __init__(self, post: Post, address: AgentId, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, post: Mail, address: AgentId, clock: Clock, entropy: Entropy) -> None:
         self._post = post
         self._address = address
         self._clock = clock
@@ -153,21 +159,44 @@ class Caller:
         Raises:
             UmbrellaError: As `Guard.run`.
         """
-        envelope = Envelope(
-            id=MessageId(new_id("msg", self._entropy)),
-            to=f"mcp://agent/{self._address}",
-            sender=request.principal_id,
-            payload=request,
-            timestamp=self._clock.now(),
-            session_id=request.session_id,
-        )
+        envelope = self._envelope(request, request.principal_id, request.session_id)
         asking = asyncio.ensure_future(self._post.ask(envelope))
         try:
             task: asyncio.Task[CallOutcome] = await asyncio.shield(asking)
         except asyncio.CancelledError:
             asking.add_done_callback(_cancel)  # the call may have begun although we have no hold of it yet
             raise
-        return await task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if own is not None and own.cancelling():
+                raise
+            raise Interrupted(
+                f"{request.server}/{request.tool} was cancelled from elsewhere",
+                "it may have taken effect already",
+            ) from None
+
+    async def end_calls(self, session_id: SessionId, by: PrincipalId) -> None:
+        """Cancel every call of a session and wait until their ends are in the journal."""
+        task: asyncio.Task[None] = await self._post.ask(self._envelope(EndCalls(session_id), by, session_id))
+        await task
+
+    def _envelope(self, payload: Any, sender: PrincipalId, session_id: SessionId) -> Envelope:
+        return Envelope(
+            id=MessageId(new_id("msg", self._entropy)),
+            to=f"mcp://agent/{self._address}",
+            sender=sender,
+            payload=payload,
+            timestamp=self._clock.now(),
+            session_id=session_id,
+        )
+
+
+async def _end(calls: Sequence[asyncio.Task[CallOutcome]]) -> None:
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
 
 
 def _cancel(asking: "asyncio.Future[asyncio.Task[CallOutcome]]") -> None:

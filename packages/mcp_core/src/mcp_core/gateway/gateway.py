@@ -4,7 +4,7 @@ Every client, in this process or behind a socket, reaches the node through `Gate
 `Gateway.follow`. Each command has one handler; the handlers stand in one file per noun.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from mcp_core.gateway.logins import Logins
@@ -75,7 +75,7 @@ class Gateway:
 
     def follow(
         self, principal: PrincipalId, session_id: SessionId | None, after: int
-    ) -> AsyncIterator[Notice]:
+    ) -> AsyncGenerator[Notice, None]:
         """What happens, from a position on.
 
         Raises:

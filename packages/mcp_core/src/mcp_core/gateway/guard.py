@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -21,12 +22,27 @@ from mcp_interface.approval import Answer, Approval, ApprovalDesk
 from mcp_interface.capability import Context, Grant, GrantOptions, SecurityKernel, Verdict
 from mcp_interface.client import Passing, ToolProgress
 from mcp_interface.clock import Clock, Entropy
+from mcp_interface.codec import encode_json
 from mcp_interface.commands import CallOutcome
-from mcp_interface.errors import DeadlineExceeded, Interrupted, NotPermitted, OurBug, UmbrellaError
+from mcp_interface.errors import (
+    DeadlineExceeded,
+    Interrupted,
+    InvalidRecord,
+    NotPermitted,
+    OurBug,
+    UmbrellaError,
+    WorldBroken,
+)
 from mcp_interface.events import ApprovalAnswered, ApprovalAsked, ExecutionChanged, ToolCall
 from mcp_interface.ids import SYSTEM, ApprovalId, ExecutionId, PrincipalId, SessionId, new_id
+from mcp_interface.session import Session
 from mcp_interface.telemetry import Telemetry
 from mcp_interface.tool import Tool, ToolContext, ToolResult
+
+BY_PROFILE = "profile "
+"""How the metadata of a right begins that a session's profile gave, and takes back when it is changed."""
+MAX_RESULT = 4 * 1024 * 1024
+"""Bytes of a result that are journaled and handed on; the frames that carry it hold 16 MiB."""
 
 
 class Guard:
@@ -44,6 +60,7 @@ class Guard:
         publish: Callable[[Passing], None],
         approval_timeout_s: float,
         call_timeout_s: float,
+        is_active: Callable[[PrincipalId], bool],
     ) -> None:
         self._kernel = kernel
         self._desk = desk
@@ -55,6 +72,8 @@ class Guard:
         self._publish = publish
         self._approval_timeout = timedelta(seconds=approval_timeout_s)
         self._call_timeout = call_timeout_s
+        self._is_active = is_active
+        self._locks: WeakValueDictionary[PrincipalId, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, request: ToolRequest) -> CallOutcome:
         """Run one tool call through the whole path.
@@ -73,13 +92,10 @@ class Guard:
             arguments=request.arguments,
             tool_use_id=request.tool_use_id,
         )
-        if request.timeout_s is None:
-            timeout = self._toolbox.timeout(request.server) or self._call_timeout
-            request = msgspec.structs.replace(request, timeout_s=timeout)
+        timeout = request.timeout_s or self._toolbox.timeout(request.server) or self._call_timeout
+        request = msgspec.structs.replace(request, timeout_s=timeout)
         try:
-            tool = await self._toolbox.find(
-                request.server, request.tool, request.timeout_s or self._call_timeout
-            )
+            tool = await self._toolbox.find(request.server, request.tool, timeout)
             tool.validate_args(request.arguments)
             verdicts = [
                 await self._obtain(request, execution_id, tool, needed)
@@ -147,7 +163,7 @@ class Guard:
             raise
         duration = self._clock.monotonic() - began
         self._telemetry.emit("mcp.tool.stop", {"duration_s": duration}, names)
-        await self._note(request, execution_id, "completed", result=result)
+        result = await self._keep(request, execution_id, result)
         return CallOutcome(
             execution_id=execution_id,
             session_id=request.session_id,
@@ -155,6 +171,20 @@ class Guard:
             duration_ms=round(duration * 1000, 3),
             capability_id=verdicts[0].capability_id,
         )
+
+    async def _keep(self, request: ToolRequest, execution_id: ExecutionId, result: ToolResult) -> ToolResult:
+        """Record the end of a call that gave a result; answers the result as recorded."""
+        try:
+            result = bounded(result)
+            await self._note(request, execution_id, "completed", result=result)
+        except InvalidRecord as error:
+            broken = WorldBroken(
+                f"{request.server}/{request.tool} answered with something that is not data: {error.message}",
+                "it has taken effect; report it to whoever makes the server",
+            )
+            await self._note(request, execution_id, "failed", error=broken)
+            raise broken from error
+        return result
 
     async def _bounded(self, tool: Tool, request: ToolRequest, context: ToolContext) -> ToolResult:
         try:
@@ -175,7 +205,8 @@ class Guard:
     ) -> Verdict:
         """Return an allow, by what is held or by what profile or person add; or raise."""
         context = Context(session_id=request.session_id, note=f"{request.server}/{request.tool}")
-        verdict = await self._kernel.authorize(request.principal_id, needed, context)
+        async with self._judging(request.principal_id):
+            verdict = await self._kernel.authorize(request.principal_id, needed, context)
         if verdict.allowed:
             return verdict
         session = self._sessions.get(request.session_id)
@@ -183,14 +214,44 @@ class Guard:
         if decision is Decision.DENY or verdict.reason == "security_error":
             raise denial(request.principal_id, needed, verdict)
         if decision is Decision.GRANT:
-            options = GrantOptions(delegation_depth=0, metadata={"by": f"profile {session.profile}"})
+            options = GrantOptions(delegation_depth=0, metadata={"by": f"{BY_PROFILE}{session.profile}"})
         else:
             options = await self._ask(request, execution_id, tool, needed, verdict)
-        await delegate_from_holdings(self._kernel, session.created_by, request.principal_id, needed, options)
-        verdict = await self._kernel.authorize(request.principal_id, needed, context)
-        if not verdict.allowed:
+        if not self._is_active(request.principal_id):
             raise denial(request.principal_id, needed, verdict)
+        return await self._grant(request, needed, context, session, options)
+
+    async def _grant(
+        self,
+        request: ToolRequest,
+        needed: Resource,
+        context: Context,
+        session: Session,
+        options: GrantOptions,
+    ) -> Verdict:
+        """Hand over the missing right and use it at once, so that no call beside this one uses it up."""
+        principal = request.principal_id
+        async with self._judging(principal):
+            grant = await delegate_from_holdings(self._kernel, session.created_by, principal, needed, options)
+            try:
+                verdict = await self._kernel.authorize(principal, needed, context, grant.handle)
+                given = str(options.metadata.get("by", "")).startswith(BY_PROFILE)
+                changed = given and self._sessions.get(request.session_id).profile != session.profile
+                if changed or not verdict.allowed:
+                    raise denial(principal, needed, verdict)
+            except BaseException:
+                await asyncio.shield(
+                    self._kernel.revoke(grant.capability.id, SYSTEM, "its call did not start")
+                )
+                raise
         return verdict
+
+    def _judging(self, principal: PrincipalId) -> asyncio.Lock:
+        """One judgement at a time for each principal; those of different ones share their disk syncs."""
+        lock = self._locks.get(principal)
+        if lock is None:
+            lock = self._locks[principal] = asyncio.Lock()
+        return lock
 
     async def _ask(
         self,
@@ -218,6 +279,10 @@ class Guard:
         self._desk.open(approval)
         try:
             await self._sessions.add(request.session_id, ApprovalAsked(timestamp=now, approval=approval))
+        except BaseException:
+            self._desk.answer(approval.id, Answer(allow=False, reason="it could not be recorded"), SYSTEM)
+            raise
+        try:
             answer, by = await self._desk.wait(approval.id)
         except asyncio.CancelledError:
             withdrawn = Answer(allow=False, reason="the call was cancelled")
@@ -230,6 +295,13 @@ class Guard:
                 f"a person said no to {request.server}/{request.tool}{why}",
                 "do something else, or ask again with a better reason",
                 {"reason": "refused", "resource_uri": needed.uri},
+            )
+        now_offered = await self._toolbox.find(request.server, request.tool, self._call_timeout)
+        if self._desk.fingerprint(now_offered.info(), request.arguments) != approval.fingerprint:
+            raise NotPermitted(
+                f"{request.server}/{request.tool} has changed since a person was asked about it",
+                "call it again, so that the person sees what it is now",
+                {"reason": "changed", "resource_uri": needed.uri},
             )
         return self._desk.terms(approval, answer)
 
@@ -261,6 +333,22 @@ class Guard:
         )
         event.validate()
         await self._sessions.add(request.session_id, event)
+
+
+def bounded(result: ToolResult) -> ToolResult:
+    """Cut a result that is too large to be kept, and say so in it.
+
+    Raises:
+        InvalidRecord: It is not data.
+    """
+    size = len(encode_json(result))
+    if size <= MAX_RESULT:
+        return result
+    text = result.text.encode()[: MAX_RESULT // 4].decode(errors="ignore")
+    note = f"[cut: the result had {size} bytes, at most {MAX_RESULT} are kept]"
+    return msgspec.structs.replace(
+        result, content=[{"type": "text", "text": text}, {"type": "text", "text": note}], structured=None
+    )
 
 
 def denial(principal: PrincipalId, needed: Resource, verdict: Verdict) -> NotPermitted:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ MAX_PENDING = 256
 HELLO_TIMEOUT = 10.0
 WRITE_TIMEOUT = 30.0
 """Seconds after which a client that does not read is cut off."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds that requests whose clients have left may take to end when the node stops."""
 
 
 class Listener:
@@ -69,7 +72,8 @@ class Listener:
         await asyncio.gather(*self._connections, return_exceptions=True)
         for orphan in list(self._orphans):
             orphan.cancel()
-        await asyncio.gather(*self._orphans, return_exceptions=True)
+        if self._orphans:
+            await asyncio.wait(list(self._orphans), timeout=CLOSE_TIMEOUT)
 
     def _adopt(self, task: asyncio.Task[None]) -> None:
         """Let a request go on although its client has left."""
@@ -129,7 +133,10 @@ class Connection:
     async def _greet(self) -> PrincipalId | None:
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
-                hello = await self._receive()
+                line = await self._line()
+            if line is None:
+                return None
+            hello: ClientFrame = decode_json(line, ClientFrame)
             if not isinstance(hello, Hello):
                 raise LoginRequired("the first frame must be a hello")
             if hello.protocol != PROTOCOL:
@@ -148,7 +155,8 @@ class Connection:
 
     async def _take(self, principal: PrincipalId, frame: ClientFrame) -> None:
         if isinstance(frame, Unfollow):
-            task = self._work.pop(frame.id, None)
+            # It keeps its id until it has ended: it may still have to clean up.
+            task = self._work.get(frame.id)
             if task is not None:
                 task.cancel()
             return
@@ -179,41 +187,45 @@ class Connection:
     async def _answer(self, principal: PrincipalId, request: Request) -> None:
         try:
             value: Any = await self._gateway.handle(principal, request.command)
-            encoded = encode_json(value)
-            if len(encoded) > MAX_FRAME - 1024:
-                raise TooMuch(f"the answer has {len(encoded)} bytes, more than a frame holds", "ask for less")
+            await self._send(Result(id=request.id, value=msgspec.Raw(encode_json(value))))
         except UmbrellaError as error:
             await self._send(Failure(id=request.id, error=error.body()))
-        else:
-            await self._send(Result(id=request.id, value=msgspec.Raw(encoded)))
 
     async def _follow(self, principal: PrincipalId, follow: Follow) -> None:
         try:
-            notices = self._gateway.follow(principal, follow.session_id, follow.after)
-            async for notice in notices:
-                await self._send(framed(follow.id, notice))
+            async with aclosing(self._gateway.follow(principal, follow.session_id, follow.after)) as notices:
+                async for notice in notices:
+                    await self._send(framed(follow.id, notice))
             raise NodeUnavailable("the node is stopping", "start it again with: umbrella node start")
         except UmbrellaError as error:
             await self._send(Failure(id=follow.id, error=error.body()))
 
     async def _receive(self) -> ClientFrame | None:
+        """The next frame that can be read; None when the client has left."""
+        while (line := await self._line()) is not None:
+            try:
+                frame: ClientFrame = decode_json(line, ClientFrame)
+            except UmbrellaError as error:
+                await self._send(Failure(id=_id_of(line), error=error.body()))
+            else:
+                return frame
+        return None
+
+    async def _line(self) -> bytes | None:
         try:
-            line = await self._reader.readuntil(b"\n")
+            return await self._reader.readuntil(b"\n")
         except asyncio.IncompleteReadError:
             return None
         except asyncio.LimitOverrunError:
             await self._send(Failure(id=0, error=TooMuch(f"a frame may have {MAX_FRAME} bytes").body()))
             return None
-        try:
-            frame: ClientFrame = decode_json(line, ClientFrame)
-        except UmbrellaError as error:
-            await self._send(Failure(id=_id_of(line), error=error.body()))
-            return await self._receive()
-        return frame
 
     async def _send(self, frame: NodeFrame) -> None:
+        line = encode_json(frame) + b"\n"
+        if len(line) > MAX_FRAME:
+            raise _too_large(frame, len(line))
         async with self._sending:
-            self._writer.write(encode_json(frame) + b"\n")
+            self._writer.write(line)
             try:
                 async with asyncio.timeout(WRITE_TIMEOUT):
                     await self._writer.drain()
@@ -227,6 +239,15 @@ def framed(follow_id: int, notice: Notice) -> Happened | PassedBy:
     if isinstance(notice, Record):
         return Happened(id=follow_id, record=notice)
     return PassedBy(id=follow_id, passing=notice)
+
+
+def _too_large(frame: NodeFrame, size: int) -> TooMuch:
+    if isinstance(frame, Happened):
+        place = frame.record.position
+        return TooMuch(
+            f"the record at {place} has {size} bytes, more than a frame holds", f"follow again after {place}"
+        )
+    return TooMuch(f"the answer has {size} bytes, more than a frame holds", "ask for less")
 
 
 def _id_of(line: bytes) -> int:

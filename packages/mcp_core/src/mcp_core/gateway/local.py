@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import TypeVar
 
 from mcp_core.gateway.gateway import Gateway
@@ -49,21 +50,27 @@ class LocalClient:
 
     async def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
         """What happens; as `Client.follow`."""
-        stream = aiter(self._gateway.follow(self._connected(), session_id, after))
-        leaving = asyncio.ensure_future(self._left.wait())
-        try:
-            while not leaving.done():
-                step = asyncio.ensure_future(_next(stream))
-                await asyncio.wait({step, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                if not step.done():
+        async with aclosing(self._gateway.follow(self._connected(), session_id, after)) as stream:
+            leaving = asyncio.ensure_future(self._left.wait())
+            step = None
+            try:
+                while not leaving.done():
+                    step = asyncio.ensure_future(_next(stream))
+                    await asyncio.wait({step, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                    if not step.done():
+                        break
+                    notice = step.result()
+                    if notice is None:
+                        raise NodeUnavailable(
+                            "the node has stopped", "start it again with: umbrella node start"
+                        )
+                    yield notice
+            finally:
+                leaving.cancel()
+                if step is not None:
+                    # A stream cannot be closed while somebody waits for its next notice.
                     step.cancel()
-                    break
-                notice = step.result()
-                if notice is None:
-                    raise NodeUnavailable("the node has stopped", "start it again with: umbrella node start")
-                yield notice
-        finally:
-            leaving.cancel()
+                    await asyncio.gather(step, return_exceptions=True)
         raise NodeUnavailable("disconnected", "connect again")
 
     async def disconnect(self, reason: str = "") -> None:

@@ -105,13 +105,16 @@ class Logins:
 
     async def _forget_expired(self) -> None:
         now = self._clock.now()
-        for name in await self._store.list_keys("login:*"):
-            try:
-                value: Any = await self._store.get(name)
-            except NotFound:
-                continue
-            if datetime.fromisoformat(value["expires_at"]) <= now:
-                await self._store.delete(name)
+        last = ""
+        while names := await self._store.list_keys("login:*", after=last):
+            for name in names:
+                try:
+                    value: Any = await self._store.get(name)
+                except NotFound:
+                    continue
+                if datetime.fromisoformat(value["expires_at"]) <= now:
+                    await self._store.delete(name)
+            last = names[-1]
 
 
 def _name(kind: str, secret: str) -> str:

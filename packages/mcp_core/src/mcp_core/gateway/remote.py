@@ -1,7 +1,6 @@
 """A client over the node's Unix socket. Needs nothing of the node's own machinery, so it loads quickly."""
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,6 +29,8 @@ from mcp_interface.ids import SessionId
 
 R = TypeVar("R")
 CONNECT_TIMEOUT = 10.0
+SEND_TIMEOUT = 10.0
+"""Seconds after which a node that does not take a follow is given up."""
 FOLLOW_QUEUE = 20_000
 """Notices that may wait for a slow reader before its follow ends."""
 
@@ -49,12 +50,15 @@ class SocketClient:
     async def connect(self, info: ClientInfo) -> Welcome:
         """Say who you are; as `Client.connect`."""
         await self.disconnect()
+        writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 reader, writer = await asyncio.open_unix_connection(self._socket, limit=MAX_FRAME)
                 writer.write(encode_json(Hello(client=info)) + b"\n")
                 first: NodeFrame = decode_json(await reader.readuntil(b"\n"), NodeFrame)
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            if writer is not None:
+                writer.close()
             raise NodeUnavailable(
                 f"no node answers on {self._socket}", "start one with: umbrella node start"
             ) from error
@@ -74,16 +78,15 @@ class SocketClient:
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._answers[key] = answer
         try:
-            await self._send(Request(id=key, command=command))  # type: ignore[arg-type]  # every Command is in AnyCommand
             async with asyncio.timeout(timeout):
+                await self._send(Request(id=key, command=command))  # type: ignore[arg-type]  # every Command is in AnyCommand
                 result = await answer
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"no answer within {timeout:g} s", "the work may still be going on"
             ) from error
         except asyncio.CancelledError:
-            with contextlib.suppress(UmbrellaError):
-                await self._send(Unfollow(id=key))  # the node cancels what nobody waits for
+            self._forget(key)  # the node cancels what nobody waits for
             raise
         finally:
             self._answers.pop(key, None)
@@ -96,7 +99,11 @@ class SocketClient:
         queue: asyncio.Queue[Happened | PassedBy | Failure] = asyncio.Queue(FOLLOW_QUEUE)
         self._follows[key] = queue
         try:
-            await self._send(Follow(id=key, session_id=session_id, after=after))
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT):
+                    await self._send(Follow(id=key, session_id=session_id, after=after))
+            except TimeoutError as error:
+                raise NodeUnavailable("the node does not read", "restart it") from error
             while True:
                 frame = await queue.get()
                 match frame:
@@ -107,9 +114,8 @@ class SocketClient:
                     case Failure():
                         raise error_from(frame.error)
         finally:
-            if self._follows.pop(key, None) is not None and self._writer is not None:
-                with contextlib.suppress(UmbrellaError):
-                    await self._send(Unfollow(id=key))
+            if self._follows.pop(key, None) is not None:
+                self._forget(key)
 
     async def disconnect(self, reason: str = "") -> None:
         """Leave; harmless when repeated."""
@@ -118,6 +124,11 @@ class SocketClient:
             await asyncio.gather(self._reading, return_exceptions=True)
             self._reading = None
         self._gone(NodeUnavailable("disconnected", "connect again"))
+
+    def _forget(self, key: int) -> None:
+        """Tell the node, without waiting for it, that nobody waits any more."""
+        if self._writer is not None:
+            self._writer.write(encode_json(Unfollow(id=key)) + b"\n")
 
     async def _send(self, frame: ClientFrame) -> None:
         writer = self._writer

@@ -17,7 +17,7 @@ from mcp_core.runtime.ref import Ref
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.approval import Answer
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import CallerMistaken, ErrorBody, Interrupted, LostRace, NotFound
+from mcp_interface.errors import ErrorBody, Interrupted, LostRace, NotFound
 from mcp_interface.events import (
     AgentJoined,
     ApprovalAnswered,
@@ -35,7 +35,8 @@ from mcp_interface.ids import SYSTEM, AgentId, MessageId, PrincipalId, SessionId
 from mcp_interface.session import Profile, Session
 from mcp_interface.store import Record
 
-SCHEMA = "session/1"
+SCHEMA = "session/2"
+UNANSWERED = "unanswered"
 CONSOLE = "command line"
 """Title of the session that records a person's single tool calls."""
 
@@ -46,7 +47,7 @@ class Add(msgspec.Struct, frozen=True):
     events: list[SessionEvent]
 
 
-class Post(msgspec.Struct, frozen=True):
+class Say(msgspec.Struct, frozen=True):
     """Ask: a person speaks; answers the records."""
 
     author: PrincipalId
@@ -92,7 +93,7 @@ class SessionActor(Actor):
         match message:
             case Add():
                 return await self._commit(message.events)
-            case Post():
+            case Say():
                 message_id = MessageId(new_id("msg", self._entropy))
                 return await self._commit(
                     [
@@ -113,9 +114,22 @@ class SessionActor(Actor):
 
     async def _commit(self, events: Sequence[SessionEvent]) -> list[Record]:
         session = self._history.state.session
-        if session is not None and session.status == "terminated":
+        over = session is not None and session.status == "terminated"
+        if session is not None and over and not all(self._ends(event) for event in events):
             raise LostRace(f"{session.id} has ended", "begin a new session")
         return await self._history.commit(*events)
+
+    def _ends(self, event: SessionEvent) -> bool:
+        """Whether an event is the end of something that was going on when the session ended."""
+        state = self._history.state
+        match event:
+            case ExecutionChanged():
+                return event.status != "started" and event.execution_id in state.running
+            case TurnEnded():
+                return state.turn is not None and event.turn_id == state.turn.id
+            case ApprovalAnswered():
+                return event.approval_id in state.asked
+        return False
 
     async def _interrupt(self) -> None:
         state, now, epoch = self._history.state, self._clock.now(), self._journal.epoch
@@ -168,11 +182,16 @@ class Sessions:
         self._clock = clock
         self._entropy = entropy
         self._list: dict[SessionId, Session] = {}
+        self._versions: dict[SessionId, int] = {}
         self._refs: dict[SessionId, Ref] = {}
         self._consoles: dict[PrincipalId, asyncio.Task[Session]] = {}
 
-    async def load(self) -> int:
-        """Read the list and settle what an earlier process left open; answers how many sessions that were."""
+    async def load(self) -> tuple[int, list[SessionId]]:
+        """Read the list and settle what an earlier process left open.
+
+        Returns:
+            How many sessions had something interrupted, and those in which a person still waits for a turn.
+        """
         after = 0
         open_work: dict[SessionId, set[str]] = {}
         while page := await self._journal.read_all(after=after, streams="session:*"):
@@ -181,10 +200,11 @@ class Sessions:
                 _track(open_work, record)
             after = page[-1].position
         self._journal.bus.listen(self._heard)
-        unsettled = [session_id for session_id, work in open_work.items() if work]
+        waiting = [session_id for session_id, work in open_work.items() if UNANSWERED in work]
+        unsettled = [session_id for session_id, work in open_work.items() if work - {UNANSWERED}]
         for session_id in unsettled:
             await self._ref(session_id).ask(GetState())
-        return len(unsettled)
+        return len(unsettled), [session_id for session_id in waiting if not self._ended(session_id)]
 
     def _heard(self, record: Record) -> None:
         if record.stream.startswith("session:"):
@@ -192,6 +212,9 @@ class Sessions:
 
     def _note(self, record: Record) -> None:
         session_id = SessionId(record.stream.removeprefix("session:"))
+        if record.version <= self._versions.get(session_id, 0):
+            return
+        self._versions[session_id] = record.version
         session = summarize(self._list.get(session_id), record)
         if session is not None:
             self._list[session_id] = session
@@ -266,11 +289,13 @@ class Sessions:
             LostRace: The session has ended.
         """
         records: list[Record] = await self._ref(session_id).ask(Add(list(events)))
+        for record in records:  # who has committed need not wait for the bus to see it in the list
+            self._note(record)
         return records
 
     async def post(self, session_id: SessionId, author: PrincipalId, text: str) -> Record:
         """Commit what a person said."""
-        records: list[Record] = await self._ref(session_id).ask(Post(author, text))
+        records: list[Record] = await self._ref(session_id).ask(Say(author, text))
         return records[0]
 
     async def state(self, session_id: SessionId) -> SessionState:
@@ -296,17 +321,18 @@ class Sessions:
 
     async def join(self, session_id: SessionId, agent_id: AgentId) -> None:
         """Record that an agent belongs to the session."""
-        session = self.get(session_id)
-        if len(session.agents) >= session.limits.max_agents:
-            raise CallerMistaken(
-                f"{session_id} has {len(session.agents)} agents, its limit", "stop one first"
-            )
         await self.add(session_id, AgentJoined(timestamp=self._clock.now(), agent_id=agent_id))
 
     async def end(self, session_id: SessionId, reason: str) -> None:
-        """End a session; harmless when repeated."""
-        if not self._ended(session_id):
+        """End a session and let its actor go; harmless when repeated."""
+        if self._ended(session_id):
+            return
+        try:
             await self.add(session_id, SessionEnded(timestamp=self._clock.now(), reason=reason))
+        except LostRace:
+            return  # somebody else ended it in the same moment
+        if self._refs.pop(session_id, None) is not None:
+            await self._supervisor.stop(stream_of(session_id))
 
     def _ref(self, session_id: SessionId) -> Ref:
         ref = self._refs.get(session_id)
@@ -332,13 +358,16 @@ def _track(open_work: dict[SessionId, set[str]], record: Record) -> None:
     """Note what begins and ends, to find the sessions that need settling after a crash."""
     work = open_work.setdefault(SessionId(record.stream.removeprefix("session:")), set())
     match record.event:
-        case TurnStarted(turn_id=key) | TurnEnded(turn_id=key):
-            (work.add if isinstance(record.event, TurnStarted) else work.discard)(key)
+        case UserMessage():
+            work.add(UNANSWERED)
+        case TurnStarted(turn_id=key):
+            work.discard(UNANSWERED)
+            work.add(key)
+        case TurnEnded(turn_id=key):
+            work.discard(key)
         case ExecutionChanged(execution_id=key, status=status):
             (work.add if status == "started" else work.discard)(key)
         case ApprovalAsked(approval=approval):
             work.add(approval.id)
         case ApprovalAnswered(approval_id=key):
             work.discard(key)
-        case SessionEnded():
-            work.clear()

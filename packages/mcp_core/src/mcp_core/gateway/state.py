@@ -61,8 +61,15 @@ class SessionState(msgspec.Struct, kw_only=True):
     running: dict[ExecutionId, Running] = {}
     turn: Turn | None = None
     asked: dict[ApprovalId, Asked] = {}
-    unanswered: bool = False
-    """A person has spoken since the last turn began."""
+    spoken: int = 0
+    """Messages of people."""
+    heard: int = 0
+    """How many of them a turn has taken up."""
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a person has said something that no turn has taken up."""
+        return self.spoken > self.heard
 
     def stale(self, epoch: int) -> bool:
         """Whether something was left open by an earlier process."""
@@ -114,12 +121,13 @@ def apply(state: SessionState, record: Record) -> None:
     match event:
         case UserMessage():
             state.window.append(ChatMessage(role="user", text=event.text))
-            state.unanswered = True
+            state.spoken += 1
         case AssistantMessage():
             state.window.append(ChatMessage(role="assistant", text=event.text, tool_uses=event.tool_uses))
+            state.heard = max(state.heard, event.heard)
         case TurnStarted():
             state.turn = Turn(id=event.turn_id, agent_id=event.agent_id, epoch=record.epoch)
-            state.unanswered = False
+            state.heard = state.spoken
         case TurnEnded():
             state.turn = None
             _close_calls(state, f"not run: the turn was {event.status}")
@@ -129,10 +137,6 @@ def apply(state: SessionState, record: Record) -> None:
             state.asked[event.approval.id] = Asked(approval=event.approval, epoch=record.epoch)
         case ApprovalAnswered():
             state.asked.pop(event.approval_id, None)
-        case SessionEnded():
-            state.running.clear()
-            state.asked.clear()
-            state.turn = None
 
 
 def _execution(state: SessionState, event: ExecutionChanged, epoch: int) -> None:
@@ -169,7 +173,8 @@ def _answer(state: SessionState, output: ToolOutput) -> None:
             following = state.window[index + 1] if index + 1 < len(state.window) else None
             if following is not None and following.role == "tool":
                 if all(known.tool_use_id != output.tool_use_id for known in following.tool_outputs):
-                    following.tool_outputs.append(output)
+                    outputs = [*following.tool_outputs, output]
+                    state.window[index + 1] = msgspec.structs.replace(following, tool_outputs=outputs)
             else:
                 state.window.insert(index + 1, ChatMessage(role="tool", tool_outputs=[output]))
             return

@@ -1,10 +1,10 @@
 """Every tool that can be called, first-party and remote, under one lookup."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, Protocol
 
 from mcp_core.protocol.arguments import ArgumentCheck
+from mcp_core.protocol.reach import did_you_mean
 from mcp_interface.address import Resource, tool_resource
 from mcp_interface.errors import NotFound
 from mcp_interface.server import ServerSpec, ServerStatus
@@ -129,9 +129,7 @@ class Toolbox:
         if server in self._builtin:
             found = self._builtin[server].get(tool)
             if found is None:
-                raise NotFound(
-                    f"{server} has no tool {tool!r}", did_you_mean(tool, list(self._builtin[server]))
-                )
+                raise NotFound(f"{server} has no tool {tool!r}", did_you_mean(tool, self._builtin[server]))
             return found
         if server not in {status.name for status in self.host.statuses()}:
             raise self._no_server(server)
@@ -140,11 +138,3 @@ class Toolbox:
     def _no_server(self, server: str) -> NotFound:
         names = [status.name for status in self.statuses()]
         return NotFound(f"no server {server!r}", did_you_mean(server, names))
-
-
-def did_you_mean(wrong: str, known: Sequence[str]) -> str:
-    """A remedy that names what was probably meant."""
-    close = get_close_matches(wrong, known, n=3)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"there is {', '.join(known[:10])}" if known else "there is none yet"

@@ -17,7 +17,7 @@ import msgspec
 
 from mcp_core.protocol.backoff import pause
 from mcp_core.protocol.expansion import Expanded, expand
-from mcp_core.protocol.reach import NotSent, close_names, first_reason
+from mcp_core.protocol.reach import NotSent, did_you_mean, first_reason
 from mcp_core.protocol.server_log import ServerLog
 from mcp_core.protocol.watch import Watch
 from mcp_interface.clock import Clock, Entropy
@@ -243,10 +243,9 @@ class Connection:
         if tool not in link.tools:
             await self._race(self._refresh(link), asyncio.sleep(max(0.0, deadline - self._clock.monotonic())))
         if tool not in link.tools:
-            near = close_names(tool, link.tools)
             raise NotFound(
                 f"server {self.name!r} has no tool {tool[:200]!r}",
-                f"did you mean {near}?" if near else "list the server's tools",
+                did_you_mean(tool, link.tools),
                 {"server": self.name, "tool": tool},
             )
 

@@ -1,6 +1,7 @@
 """All MCP servers of a node by name.
 
-Above: the node, which decides who may call. Below: one `Connection` each. Knows nothing of rights or journals.
+Above: the node, which decides who may call and how many servers there are. Below: one `Connection` each.
+Knows nothing of rights or journals.
 """
 
 import asyncio
@@ -9,16 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from mcp_core.protocol.configuration import check_name
 from mcp_core.protocol.connections import Connection
 from mcp_core.protocol.owner import ConnectionOwner
-from mcp_core.protocol.reach import close_names
+from mcp_core.protocol.reach import did_you_mean
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import InvalidRecord, NodeUnavailable, NotFound, TooMuch
-from mcp_interface.server import SERVER_NAME, ServerSpec, ServerStatus
+from mcp_interface.errors import NodeUnavailable, NotFound
+from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.tool import ToolInfo, ToolResult
 
-MAX_SERVERS: Final = 200
 STOP_SECONDS: Final = 15.0
 FIRST_ATTEMPT: Final = 15.0
 """How long `add` waits; the attempt itself goes on."""
@@ -62,15 +63,9 @@ class Host:
 
         Raises:
             InvalidRecord: The name or the specification breaks a rule.
-            TooMuch: There are 200 servers already.
             NodeUnavailable: The host is closed.
         """
-        if SERVER_NAME.fullmatch(name) is None:
-            raise InvalidRecord(
-                "invalid_server_name",
-                f"{name[:80]!r} cannot be the name of a server",
-                "use 1 to 63 letters, digits, '_', '.', '-', beginning with a letter or digit",
-            )
+        check_name(name)
         spec.validate()
         async with self._changing.setdefault(name, asyncio.Lock()):
             connection = await self._replace(name, spec)
@@ -79,8 +74,6 @@ class Host:
     async def _replace(self, name: str, spec: ServerSpec) -> Connection:
         if self._closed:
             raise NodeUnavailable("the node is stopping", "start it again")
-        if name not in self._connections and len(self._connections) >= MAX_SERVERS:
-            raise TooMuch(f"there are {MAX_SERVERS} servers already", "remove one")
         await self._supervisor.stop(_owner(name), STOP_SECONDS)
         loop = asyncio.get_running_loop()
         make = partial(ConnectionOwner, loop, partial(self._connect, name, spec))
@@ -165,11 +158,8 @@ class Host:
     def _connection(self, name: str) -> Connection:
         found = self._connections.get(name)
         if found is None:
-            near = close_names(name, self._connections)
             raise NotFound(
-                f"there is no server {name[:80]!r}",
-                f"did you mean {near}?" if near else "list the servers, or add it",
-                {"server": name},
+                f"there is no server {name[:80]!r}", did_you_mean(name, self._connections), {"server": name}
             )
         return found
 

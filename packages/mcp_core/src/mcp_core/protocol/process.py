@@ -3,6 +3,9 @@
 Ours rather than the SDK's own for four promises: the death of the process is told to the watch, a request that
 the process never read is told from one that it did, a line has a longest length, and the whole process group
 is gone afterwards. The order of ending is the specification's: close stdin, wait, terminate, kill.
+
+Of the node's environment a server sees what the SDK passes on (HOME, LOGNAME, PATH, SHELL, TERM, USER) and
+`CARRIED`: language, folders and certificates, without which package runners such as uvx fail; no secrets.
 """
 
 import asyncio
@@ -31,6 +34,18 @@ from mcp_types import (
 from mcp_core.protocol.watch import Watch
 from mcp_interface.server import ServerSpec
 
+CARRIED: Final = (
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+)
 MAX_LINE: Final = 32 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
 _GRACE: Final = 2.0
@@ -61,7 +76,7 @@ async def process_transport(
             stdin=theirs,
             stdout=asyncio.subprocess.PIPE,
             stderr=errlog,
-            env=get_default_environment() | spec.env,
+            env=_environment() | spec.env,
             cwd=spec.cwd,
             start_new_session=True,
         )
@@ -83,6 +98,10 @@ async def process_transport(
                 task.cancel()
             await asyncio.wait(tasks, timeout=1.0)
             server.release()
+
+
+def _environment() -> dict[str, str]:
+    return get_default_environment() | {name: os.environ[name] for name in CARRIED if name in os.environ}
 
 
 class _Server:

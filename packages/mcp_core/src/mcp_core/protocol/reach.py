@@ -23,6 +23,10 @@ def first_reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__)[:_LONGEST]
 
 
-def close_names(wanted: str, known: Iterable[str]) -> str:
-    """Up to three names that come close, quoted; empty when none does."""
-    return ", ".join(repr(name) for name in get_close_matches(wanted, list(known), n=3, cutoff=0.5))
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """A remedy that names what was probably meant, or else the first of what there is."""
+    names = list(known)
+    close = get_close_matches(wrong, names, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"there is {', '.join(map(repr, names[:10]))}" if names else "there is none yet"

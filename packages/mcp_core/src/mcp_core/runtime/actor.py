@@ -9,15 +9,12 @@ its place without a change to any actor.
 import asyncio
 import concurrent.futures
 import logging
-import queue
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import pykka
 
 T = TypeVar("T")
-MAILBOX = 10_000
-"""Messages that may wait for one actor."""
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +64,6 @@ class Actor(pykka.ThreadingActor):
 
     async def stopped(self) -> None:
         """Run after the last message of a planned stop."""
-
-    @staticmethod
-    def _create_actor_inbox() -> Any:
-        return queue.Queue(MAILBOX)
 
     @staticmethod
     def _create_future() -> Promise:

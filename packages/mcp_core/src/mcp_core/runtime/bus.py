@@ -6,13 +6,16 @@ for a slow reader.
 """
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from mcp_interface.client import Notice, Passing, ServerChanged
 from mcp_interface.errors import TooMuch
 from mcp_interface.ids import SessionId
 from mcp_interface.store import EventStore, Record
+
+log = logging.getLogger(__name__)
 
 QUEUE = 10_000
 """Records that may wait for one reader before it is cut off."""
@@ -54,7 +57,9 @@ class Bus:
         for reader in self._readers:
             reader.offer_passing(passing)
 
-    async def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
+    async def follow(
+        self, session_id: SessionId | None = None, after: int = 0
+    ) -> AsyncGenerator[Notice, None]:
         """All records behind `after` (of one session, or of the node), then what happens.
 
         Raises:
@@ -86,6 +91,7 @@ class Bus:
         """End every follow."""
         if self._filling is not None:
             self._filling.cancel()
+            await asyncio.gather(self._filling, return_exceptions=True)
         for reader in list(self._readers):
             reader.end()
 
@@ -104,7 +110,7 @@ class Bus:
             while self._early:
                 await asyncio.sleep(GAP_PATIENCE)
                 while self._early:
-                    page = await self._store.read_all(after=self.position)
+                    page = await self._page()
                     if not page:
                         break
                     for record in page:
@@ -113,6 +119,13 @@ class Bus:
                         self._drain()
         finally:
             self._filling = None
+
+    async def _page(self) -> list[Record]:
+        try:
+            return await self._store.read_all(after=self.position)
+        except Exception as error:  # whatever it is, followers wait for the next attempt
+            log.warning("the records behind %d could not be read: %r", self.position, error)
+            return []
 
 
 class _Reader:

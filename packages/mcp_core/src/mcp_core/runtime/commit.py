@@ -120,8 +120,12 @@ class History(Generic[S]):
         self.version = self._snapshot_version = 0
         snapshot = await self._journal.load_snapshot(self.stream)
         if snapshot is not None and snapshot.schema == self._schema:
-            self.state = decode_disk(snapshot.state, type(self.state))
-            self.version = self._snapshot_version = snapshot.version
+            try:
+                self.state = decode_disk(snapshot.state, type(self.state))
+            except UmbrellaError as error:
+                log.warning("a snapshot of %s is passed over: %s", self.stream, error.message)
+            else:
+                self.version = self._snapshot_version = snapshot.version
         while page := await self._journal.read(self.stream, after=self.version):
             self._take(page)
 

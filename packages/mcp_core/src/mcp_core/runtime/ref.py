@@ -6,8 +6,10 @@ from typing import Any
 import pykka
 
 from mcp_core.runtime.actor import Promise
-from mcp_interface.errors import DeadlineExceeded, NotFound, TooMuch, UmbrellaError
+from mcp_interface.errors import DeadlineExceeded, NotFound, TooMuch, UmbrellaError, error_from
 
+MAILBOX = 10_000
+"""Messages that may wait for one actor. What the runtime itself sends, such as a stop, always gets in."""
 ASK_TIMEOUT = 30.0
 """Seconds an ask waits unless told otherwise."""
 
@@ -23,6 +25,7 @@ class Ref:
         self._target: pykka.ActorRef[Any] | None = None
         self._up = asyncio.Event()
         self._gone = False
+        self._cause: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"Ref({self.name})"
@@ -32,10 +35,17 @@ class Ref:
         """Whether a message would be taken now."""
         return self._target is not None and self._target.is_alive()
 
-    def point(self, target: pykka.ActorRef[Any] | None, *, gone: bool = False) -> None:
-        """Set the present incarnation; `gone` says that there will be no other."""
+    def point(
+        self,
+        target: pykka.ActorRef[Any] | None,
+        *,
+        gone: bool = False,
+        cause: BaseException | None = None,
+    ) -> None:
+        """Set the present incarnation; `gone` says that there will be no other, `cause` why."""
         self._target = target
         self._gone = gone
+        self._cause = cause
         if target is not None or gone:
             self._up.set()
         else:
@@ -47,6 +57,7 @@ class Ref:
         Raises:
             NotFound: The actor is not running now.
             TooMuch: Its mailbox is full.
+            UmbrellaError: What it was given up for.
         """
         target = self._running()
         try:
@@ -63,16 +74,24 @@ class Ref:
 
         Raises:
             NotFound: The actor has ended for good.
+            UmbrellaError: What it was given up for.
             TooMuch: Its mailbox is full.
             DeadlineExceeded: No answer in time; the actor may still be working on it.
         """
         try:
             async with asyncio.timeout(timeout):
-                await self._up.wait()
-                promise = self._running().ask(message, block=False)
-                if not isinstance(promise, Promise):
-                    raise TypeError(f"{self.name} is not an actor of this runtime")
-                return await asyncio.wrap_future(promise.outcome)
+                while True:
+                    await self._up.wait()
+                    target = self._running()
+                    promise = target.ask(message, block=False)
+                    if not isinstance(promise, Promise):
+                        raise TypeError(f"{self.name} is not an actor of this runtime")
+                    try:
+                        return await asyncio.wrap_future(promise.outcome)
+                    except pykka.ActorDeadError:
+                        # It died before it came to this message; the supervisor heard of a crash before us.
+                        if self._target is target:
+                            raise
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"{self.name} did not answer within {timeout:g} s", "the work may still be going on"
@@ -104,10 +123,13 @@ class Ref:
         target = self._target
         if target is None or not target.is_alive():
             raise self._missing()
-        if target.actor_inbox.full():  # type: ignore[attr-defined]  # ours is a bounded queue
+        # Not a bounded queue: it would block, on the event loop that the actor needs to work it off.
+        if target.actor_inbox.qsize() >= MAILBOX:  # type: ignore[attr-defined]  # a queue.Queue
             raise TooMuch(f"the mailbox of {self.name} is full", "wait for it to work through its messages")
         return target
 
     def _missing(self) -> UmbrellaError:
+        if isinstance(self._cause, UmbrellaError):
+            return error_from(self._cause.body())
         how = "has ended" if self._gone else "is not running now"
         return NotFound(f"{self.name} {how}", "list the agents to see what is running")

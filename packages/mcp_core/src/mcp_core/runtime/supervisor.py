@@ -59,12 +59,13 @@ class Supervisor:
 
         Raises:
             LostRace: A child of that name is running.
+            Exception: What making it raised; the name is free again.
         """
         if spec.name in self._children:
             raise LostRace(f"{spec.name} is already supervised")
         child = _Child(spec)
-        self._children[spec.name] = child
         self._launch(child)
+        self._children[spec.name] = child
         return child.ref
 
     async def stop(self, name: str, timeout: float = 10.0) -> None:
@@ -75,16 +76,17 @@ class Supervisor:
         child.ending = True
         if child.revival is not None:
             child.revival.cancel()
+            await asyncio.gather(child.revival, return_exceptions=True)
         try:
             await child.ref.stop(timeout)
         except DeadlineExceeded:
             log.warning("%s was still busy when it had to stop", name)
         child.ref.point(None, gone=True)
 
-    async def close(self, timeout: float) -> None:
-        """End all children, the youngest first, within `timeout` seconds each."""
-        for name in reversed(list(self._children)):
-            await self.stop(name, timeout)
+    async def close(self, timeout: float, prefix: str = "") -> None:
+        """End all children whose names begin so, at once, within `timeout` seconds together."""
+        names = [name for name in self._children if name.startswith(prefix)]
+        await asyncio.gather(*(self.stop(name, timeout) for name in names))
 
     def restarts(self, name: str) -> int:
         """How often a running child has been brought back."""
@@ -107,7 +109,7 @@ class Supervisor:
         if spec.restart == "temporary" or len(child.crashes) > spec.max_restarts:
             log.error("%s is given up: %r", spec.name, error)
             self._children.pop(spec.name, None)
-            child.ref.point(None, gone=True)
+            child.ref.point(None, gone=True, cause=error)
             if spec.on_give_up is not None:
                 spec.on_give_up(error)
             return
@@ -121,7 +123,10 @@ class Supervisor:
     async def _revive(self, child: "_Child") -> None:
         jitter = self._entropy.token(1)[0] / 255
         await self._clock.sleep(pause(len(child.crashes) - 1, jitter))
-        self._launch(child)
+        try:
+            self._launch(child)
+        except Exception as error:  # whatever it is, one that cannot be made has crashed
+            self._crashed(child, error)
 
 
 class _Child:
@@ -137,5 +142,9 @@ class _Child:
 def start(actor: Actor) -> pykka.ActorRef[Actor]:
     """Start an actor that has been built, as `pykka.Actor.start` does for a class."""
     pykka.ActorRegistry.register(actor.actor_ref)
-    actor._start_actor_loop()  # pykka's own hook for implementers of actor types
+    try:
+        actor._start_actor_loop()  # pykka's own hook for implementers of actor types
+    except RuntimeError:  # no more threads
+        pykka.ActorRegistry.unregister(actor.actor_ref)
+        raise
     return actor.actor_ref

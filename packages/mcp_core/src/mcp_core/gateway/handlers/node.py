@@ -10,6 +10,7 @@ import msgspec
 
 from mcp_core.agents.directory import Directory
 from mcp_core.gateway.gateway import Handler
+from mcp_core.gateway.handlers.owning import require_owner
 from mcp_core.gateway.handlers.security import AuditTrail
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox
@@ -25,7 +26,7 @@ from mcp_interface.commands import (
     ShareVariables,
     StopNode,
 )
-from mcp_interface.errors import NotPermitted, UmbrellaError
+from mcp_interface.errors import UmbrellaError
 from mcp_interface.ids import PrincipalId
 
 DISK_WARNING = 0.85
@@ -107,14 +108,12 @@ class NodeCommands:
 
     async def stop(self, who: PrincipalId, command: StopNode) -> None:
         """End the process after the answer is out."""
-        if who != self._birth.owner:
-            raise NotPermitted("only the owner of the node may stop it", "ask its owner")
+        require_owner(who, self._birth.owner, "stop it")
         asyncio.get_running_loop().call_later(0.05, self._stop)
 
     async def share(self, who: PrincipalId, command: ShareVariables) -> ModelStatus:
         """Take variables into memory."""
-        if who != self._birth.owner:
-            raise NotPermitted("only the owner of the node may lend it variables", "ask its owner")
+        require_owner(who, self._birth.owner, "lend it variables")
         self._models.lend(command.variables)
         return self._models.status()
 

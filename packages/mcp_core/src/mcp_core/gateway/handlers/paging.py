@@ -1,12 +1,14 @@
 """Cutting lists into pages with an opaque cursor."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from mcp_interface.commands import Page
 from mcp_interface.errors import CallerMistaken
 
 T = TypeVar("T")
+LONGEST: Final = 18
+"""Digits of a position; the journal counts in 64 bits."""
 
 
 def page_of(items: Sequence[T], limit: int, cursor: str | None) -> Page[T]:
@@ -30,7 +32,7 @@ def position_of(cursor: str | None) -> int:
     """
     if cursor is None:
         return 0
-    if not cursor.isdigit():
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= LONGEST):
         raise CallerMistaken(
             f"cursor {cursor[:40]!r} is not one of ours", "pass a page's cursor back unchanged"
         )

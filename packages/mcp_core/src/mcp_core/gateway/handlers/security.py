@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from mcp_core.gateway.gateway import Handler
+from mcp_core.gateway.handlers.owning import require_owner
 from mcp_core.gateway.logins import Logins
 from mcp_interface.capability import AuditEntry
 from mcp_interface.commands import (
@@ -52,7 +53,8 @@ class SecurityCommands:
         }
 
     async def read(self, who: PrincipalId, command: ReadAudit) -> Page[AuditEntry]:
-        """Audit entries."""
+        """Audit entries, of everybody."""
+        require_owner(who, self._logins.owner, "read its audit")
         return await self._audit.query(command)
 
     async def verify(self, who: PrincipalId, command: VerifyAudit) -> AuditReport:

@@ -1,15 +1,19 @@
 """Commands about servers and tools. The configuration of servers is the stream "servers"."""
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.tool_executor import Caller, ToolRequest
 from mcp_core.gateway.gateway import Handler
+from mcp_core.gateway.handlers.owning import Owning, require_owner
 from mcp_core.gateway.handlers.paging import page_of
 from mcp_core.gateway.sessions import Sessions
-from mcp_core.gateway.toolbox import Toolbox, did_you_mean
+from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.protocol.configuration import MAX_SERVERS, check_name, refuse_secrets
+from mcp_core.protocol.reach import did_you_mean
 from mcp_core.runtime.commit import History, Journal
 from mcp_interface.clock import Clock
 from mcp_interface.commands import (
@@ -21,10 +25,10 @@ from mcp_interface.commands import (
     Page,
     RemoveServer,
 )
-from mcp_interface.errors import CallerMistaken, InvalidRecord, NotFound
-from mcp_interface.events import ServerConfigured, ServerEvent, ServerRemoved
+from mcp_interface.errors import CallerMistaken, InvalidRecord, NotFound, TooMuch
+from mcp_interface.events import ServerConfigured, ServerRemoved
 from mcp_interface.ids import PrincipalId
-from mcp_interface.server import SERVER_NAME, ServerSpec, ServerStatus
+from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.store import Record
 from mcp_interface.tool import ToolInfo
 
@@ -57,7 +61,10 @@ class ServerCommands:
         caller: Caller,
         journal: Journal,
         clock: Clock,
+        owner: PrincipalId,
     ) -> None:
+        self._owner = owner
+        self._owning = Owning(owner, sessions, directory)
         self._toolbox = toolbox
         self._sessions = sessions
         self._directory = directory
@@ -85,27 +92,35 @@ class ServerCommands:
 
     async def add(self, who: PrincipalId, command: AddServer) -> ServerStatus:
         """Keep the entry, then connect; a server that does not answer is kept and tried again."""
-        if SERVER_NAME.fullmatch(command.name) is None or command.name in self._toolbox.builtin:
+        require_owner(who, self._owner, "add servers")
+        check_name(command.name)
+        if command.name in self._toolbox.builtin:
             raise InvalidRecord(
-                "invalid_server_name",
-                f"{command.name[:80]!r} cannot name a server",
-                "use letters, digits, '_', '.', '-', up to 63 of them, and not the name of a built-in server",
+                "invalid_server_name", f"{command.name} is built in", "give the server another name"
             )
         command.spec.validate()
-        await self._commit(
-            ServerConfigured(timestamp=self._clock.now(), name=command.name, spec=command.spec, by=who)
-        )
+        refuse_secrets(command.name, command.spec)
+        async with self._writing:
+            known = self._history.state.servers
+            if command.name not in known and len(known) >= MAX_SERVERS:
+                raise TooMuch(f"there are {MAX_SERVERS} servers already", "remove one")
+            await self._history.commit(
+                ServerConfigured(timestamp=self._clock.now(), name=command.name, spec=command.spec, by=who)
+            )
         return await self._toolbox.host.add(command.name, command.spec)
 
     async def remove(self, who: PrincipalId, command: RemoveServer) -> None:
         """Forget the entry and disconnect."""
-        known = self._history.state.servers
+        require_owner(who, self._owner, "remove servers")
         if command.name in self._toolbox.builtin:
             raise CallerMistaken(f"{command.name} is built in", "it cannot be removed")
-        if command.name not in known:
-            raise NotFound(f"no server {command.name!r}", did_you_mean(command.name, list(known)))
-        await self._commit(ServerRemoved(timestamp=self._clock.now(), name=command.name, by=who))
-        await self._toolbox.host.remove(command.name)
+        async with self._writing:
+            known = self._history.state.servers
+            if command.name not in known:
+                raise NotFound(f"no server {command.name!r}", did_you_mean(command.name, known))
+            await self._history.commit(ServerRemoved(timestamp=self._clock.now(), name=command.name, by=who))
+        with suppress(NotFound):  # it never came up, or somebody else removed it just now
+            await self._toolbox.host.remove(command.name)
 
     async def listed(self, who: PrincipalId, command: ListServers) -> Page[ServerStatus]:
         """All servers with their state."""
@@ -119,7 +134,7 @@ class ServerCommands:
         """One tool call; acting as an agent never asks anybody, it is allowed or denied."""
         principal = who
         if command.as_agent is not None:
-            agent = self._directory.find(command.as_agent)
+            agent = self._owning.agent(who, command.as_agent)
             self._directory.ref(agent.id)
             principal = PrincipalId(agent.id)
         if command.session_id is None:
@@ -136,7 +151,3 @@ class ServerCommands:
                 timeout_s=None if command.timeout_ms is None else command.timeout_ms / 1000,
             )
         )
-
-    async def _commit(self, event: ServerEvent) -> None:
-        async with self._writing:
-            await self._history.commit(event)

@@ -1,8 +1,13 @@
 """Commands about sessions and what is asked in them."""
 
+import asyncio
+import logging
+
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Begin, Cancel
+from mcp_core.agents.tool_executor import Caller
 from mcp_core.gateway.gateway import Handler
+from mcp_core.gateway.guard import BY_PROFILE
 from mcp_core.gateway.handlers.paging import page_of, position_of
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
@@ -10,6 +15,7 @@ from mcp_core.gateway.state import stream_of
 from mcp_core.runtime.commit import Journal
 from mcp_interface.agent import AgentRecord
 from mcp_interface.approval import Approval, ApprovalDesk
+from mcp_interface.capability import SecurityKernel
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.commands import (
     AnswerApproval,
@@ -26,11 +32,13 @@ from mcp_interface.commands import (
     ReadSession,
 )
 from mcp_interface.envelope import Envelope
-from mcp_interface.errors import NotFound
+from mcp_interface.errors import CallerMistaken, LostRace, NotFound, UmbrellaError
 from mcp_interface.events import UserMessage
-from mcp_interface.ids import AgentId, MessageId, PrincipalId, SessionId, new_id
+from mcp_interface.ids import SYSTEM, AgentId, MessageId, PrincipalId, SessionId, new_id
 from mcp_interface.session import Session
 from mcp_interface.store import Record
+
+log = logging.getLogger(__name__)
 
 
 class SessionCommands:
@@ -41,6 +49,8 @@ class SessionCommands:
         sessions: Sessions,
         directory: Directory,
         router: Router,
+        caller: Caller,
+        kernel: SecurityKernel,
         desk: ApprovalDesk,
         journal: Journal,
         clock: Clock,
@@ -49,7 +59,12 @@ class SessionCommands:
         self._sessions = sessions
         self._directory = directory
         self._router = router
+        self._caller = caller
+        self._kernel = kernel
         self._desk = desk
+        self._hiring: dict[SessionId, asyncio.Lock] = {}
+        self._ending: set[SessionId] = set()
+        self._waking: set[asyncio.Task[None]] = set()
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
@@ -71,6 +86,8 @@ class SessionCommands:
 
     async def create(self, who: PrincipalId, command: CreateSession) -> Session:
         """Begin a session together with its assistant."""
+        if "kind" in command.metadata:
+            raise CallerMistaken("metadata.kind is the node's own word", "use another key")
         session = await self._sessions.create(
             who, command.title, command.profile, command.model, command.metadata
         )
@@ -96,25 +113,55 @@ class SessionCommands:
     async def end(self, who: PrincipalId, command: EndSession) -> None:
         """End the session's agents and their rights, then the session."""
         session = self._sessions.get(command.session_id, who)
-        for agent_id in session.agents:
-            await self._directory.stop(agent_id, command.reason)
-        await self._sessions.end(session.id, command.reason)
+        self._ending.add(session.id)
+        try:
+            async with self._hiring.setdefault(session.id, asyncio.Lock()):
+                # What runs comes to its end first, so that the journal has it before the session's.
+                await self._caller.end_calls(session.id, who)
+                for agent in self._directory.listed(session.id):
+                    await self._directory.stop(agent.id, command.reason)
+                await self._sessions.end(session.id, command.reason)
+            self._hiring.pop(session.id, None)
+        finally:
+            self._ending.discard(session.id)
 
     async def change(self, who: PrincipalId, command: ChangeSession) -> Session:
         """Change settings."""
-        self._sessions.get(command.session_id, who)
-        return await self._sessions.change(
-            command.session_id, who, command.profile, command.model, command.title
-        )
+        before = self._sessions.get(command.session_id, who)
+        after = await self._sessions.change(before.id, who, command.profile, command.model, command.title)
+        if after.profile != before.profile:
+            await self._take_back(after)
+        return after
 
     async def post(self, who: PrincipalId, command: PostMessage) -> Posted:
         """Keep what was said, then wake the assistant."""
         session = self._sessions.get(command.session_id, who)
+        if session.id in self._ending:
+            raise LostRace(f"{session.id} is being ended", "begin a new session")
         record = await self._sessions.post(session.id, who, command.text)
-        assistant = await self._assistant(session)
-        self._router.tell(self._envelope(who, assistant, session.id, Begin()))
+        self.wake(session)
         message_id = record.event.message_id if isinstance(record.event, UserMessage) else MessageId("")
         return Posted(session_id=session.id, message_id=message_id, position=record.position)
+
+    def wake(self, session: Session) -> None:
+        """Tell the assistant of a session that somebody waits for it, now or when it is back on its feet."""
+        task = asyncio.get_running_loop().create_task(self._wake(session))
+        self._waking.add(task)
+        task.add_done_callback(self._waking.discard)
+
+    async def _wake(self, session: Session) -> None:
+        try:
+            assistant = await self._assistant(session)
+            await self._router.ask(self._envelope(session.created_by, assistant, session.id, Begin()))
+        except UmbrellaError as error:
+            log.error("the assistant of %s could not be woken: %s", session.id, error)
+
+    async def _take_back(self, session: Session) -> None:
+        """Revoke what the session's earlier profile gave to its agents."""
+        for agent in self._directory.listed(session.id):
+            for capability in self._kernel.held_by(PrincipalId(agent.id)):
+                if str(capability.metadata.get("by", "")).startswith(BY_PROFILE):
+                    await self._kernel.revoke(capability.id, SYSTEM, f"the profile is now {session.profile}")
 
     async def cancel(self, who: PrincipalId, command: CancelTurn) -> bool:
         """Stop the assistant's turn."""
@@ -144,12 +191,14 @@ class SessionCommands:
         return self._sessions.get(session_id).created_by == who
 
     async def _assistant(self, session: Session) -> AgentId:
-        for agent in self._directory.listed(session.id):
-            if agent.type == "llm":
-                return agent.id
-        record: AgentRecord = await self._directory.spawn("llm", session_id=session.id)
-        await self._sessions.join(session.id, record.id)
-        return record.id
+        async with self._hiring.setdefault(session.id, asyncio.Lock()):
+            for agent in self._directory.listed(session.id):
+                if agent.type == "llm":
+                    return agent.id
+            most = session.limits.max_agents
+            record: AgentRecord = await self._directory.spawn("llm", session_id=session.id, most=most)
+            await self._sessions.join(session.id, record.id)
+            return record.id
 
     def _envelope(self, who: PrincipalId, to: AgentId, session_id: SessionId, payload: object) -> Envelope:
         return Envelope(

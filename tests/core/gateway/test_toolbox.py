@@ -1,0 +1,56 @@
+"""Tools by name, and lists by page."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_core.gateway.handlers.paging import page_of, position_of
+from mcp_core.gateway.toolbox import Toolbox
+from mcp_interface.errors import CallerMistaken, NotFound
+from mcp_interface.server import ServerStatus
+from mcp_interface.testing import CountWords
+from mcp_interface.tool import ToolInfo
+
+
+class OneServer:
+    """A host that knows one server without tools."""
+
+    def statuses(self) -> list[ServerStatus]:
+        return [ServerStatus(name="git", state="ready")]
+
+    def tools(self, server: str | None = None) -> list[ToolInfo]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("server", "tool", "remedy"),
+    [
+        ("gitt", "x", "did you mean 'git'?"),
+        ("elsewhere", "x", "there is 'stub', 'git'"),
+        ("stub", "count_word", "did you mean 'count_words'?"),
+        ("stub", "fly", "there is 'count_words'"),
+    ],
+)
+def test_what_does_not_exist_is_answered_with_what_does(server: str, tool: str, remedy: str) -> None:
+    toolbox = Toolbox(OneServer(), {"stub": [CountWords()]})  # type: ignore[arg-type]
+    with pytest.raises(NotFound) as caught:
+        asyncio.run(toolbox.find(server, tool, 1.0))
+    assert caught.value.remedy == remedy
+
+
+@pytest.mark.parametrize("cursor", ["", "²", "٣", "-1", "1.0", " 1", "1_0", "9" * 19, "9" * 5000])
+def test_a_cursor_that_is_not_ours_is_the_callers_mistake(cursor: str) -> None:
+    with pytest.raises(CallerMistaken, match="cursor"):
+        position_of(cursor)
+
+
+@given(st.lists(st.integers()), st.integers(1, 10))
+def test_pages_put_together_are_the_list(items: list[int], limit: int) -> None:
+    page = page_of(items, limit, None)
+    found = page.items
+    while page.cursor is not None:
+        page = page_of(items, limit, page.cursor)
+        found = found + page.items
+    assert found == items
