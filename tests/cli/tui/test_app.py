@@ -102,6 +102,17 @@ def test_completion_goes_from_a_letter_to_a_call(open_screen: Open, tmp_path: Pa
     asyncio.run(scenario())
 
 
+def test_a_typo_is_answered_and_never_taken_for_another_command(open_screen: Open, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_screen(tmp_path) as screen:
+            for key in ("slash", "h", "a", "l", "p", "enter"):
+                await screen.pilot.press(key)
+            await screen.sees("did you mean", "/help")
+            assert "no conversations yet" not in screen.text and "last used" not in screen.text
+
+    asyncio.run(scenario())
+
+
 def test_the_list_of_completions_is_walked_with_arrows_and_closed_with_escape(
     open_screen: Open, tmp_path: Path
 ) -> None:

@@ -393,13 +393,14 @@ def _of_kind(kind: Kind, done: Sequence[str], known: Known) -> Mapping[str, str]
 
 
 def _match(typed: str, choices: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Choices that begin with what was typed, then those that contain its letters in order."""
+    """Choices that begin with what was typed, then those whose name has its letters in order, or whose text has it."""
     lowered = typed.lower()
     begin = [(text, summary) for text, summary in choices.items() if text.lower().startswith(lowered)]
     loose = [
         (text, summary)
         for text, summary in choices.items()
-        if not text.lower().startswith(lowered) and _in_order(lowered, f"{text} {summary}".lower())
+        if not text.lower().startswith(lowered)
+        and (_in_order(lowered, text.lower()) or lowered in summary.lower())
     ]
     return begin + loose
 

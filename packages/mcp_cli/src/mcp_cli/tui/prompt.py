@@ -74,8 +74,8 @@ class Prompt(TextArea):
         marked = self._popup.marked
         typed = self.text
         if marked is not None and marked.line.rstrip() != typed.rstrip():
-            name_only = " " not in typed
-            if self._popup.moved or (name_only and not self._known(typed)):
+            begun = " " not in typed and marked.label.startswith(typed) and not self._known(typed)
+            if self._popup.moved or begun:  # a typo is sent as it is and answered with "did you mean"
                 self._take()
                 if not marked.whole:
                     return
