@@ -1,5 +1,6 @@
 """The real command in a real terminal: tmux plays the person."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from mcp_cli.main import cli
 
 PATIENCE_S = 30.0
+SERVERS = itertools.count(1)
 SERVER = Path(__file__).parent / "echo_server.py"
 
 needs_tmux = pytest.mark.skipif(
@@ -64,7 +66,8 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    opened = Terminal(f"umbrella-{os.getpid()}", tmp_path)
+    # A server of its own for each test: one of the same name may still be on its way out.
+    opened = Terminal(f"umbrella-{os.getpid()}-{next(SERVERS)}", tmp_path)
     yield opened
     opened.close()
 
