@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from broken_fakes import assert_found, opening
-from mcp_interface.address import Resource, parse_resource
+from mcp_interface.address import parse_resource
 from mcp_interface.agent import Ok, Reply, Skill, Stop
+from mcp_interface.capability import Need
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import (
     UmbrellaError,
@@ -118,13 +119,13 @@ class AcceptsAnything(CountWords):
 
 
 class NeedsNothing(CountWords):
-    def needs(self, args: dict[str, Any]) -> Sequence[Resource]:
+    def needs(self, args: dict[str, Any]) -> Sequence[Need]:
         return []
 
 
 class NeedsTooMuch(CountWords):
-    def needs(self, args: dict[str, Any]) -> Sequence[Resource]:
-        return [parse_resource("mcp://tool/execute/**")]
+    def needs(self, args: dict[str, Any]) -> Sequence[Need]:
+        return [Need(parse_resource("mcp://tool/execute/**"))]
 
 
 class EatsItsArguments(CountWords):

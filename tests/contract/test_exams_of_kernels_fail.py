@@ -10,7 +10,7 @@ import pytest
 
 from broken_fakes import assert_found, opening
 from mcp_interface.address import Resource
-from mcp_interface.capability import Grant, GrantOptions, Sealed, Verdict
+from mcp_interface.capability import Ask, Grant, GrantOptions, Sealed, Verdict
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.errors import (
     CallerMistaken,
@@ -137,6 +137,18 @@ class HandsOnForEver(FakeKernel):
         return await super().delegate(handle, *given, **options)
 
 
+class GivesHalfABundle(FakeKernel):
+    async def delegate_all(
+        self, holder: PrincipalId, to: PrincipalId, asks: Sequence[Ask]
+    ) -> Sequence[Grant]:
+        grants = []
+        for ask in asks:
+            if ask.handle is None:
+                raise CallerMistaken("no parent")
+            grants.append(await self.delegate(ask.handle, holder, to, ask.resource, options=ask.options))
+        return grants
+
+
 class RecordsNothing(FakeKernel):
     async def authorize(self, *given: Any, **options: Any) -> Verdict:
         return msgspec.structs.replace(await super().authorize(*given, **options), audit_seq=None)
@@ -158,6 +170,7 @@ class RecordsNothing(FakeKernel):
         ListensToStrangers,
         RefillsChildren,
         HandsOnForEver,
+        GivesHalfABundle,
         RecordsNothing,
     ],
 )

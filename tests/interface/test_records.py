@@ -97,7 +97,7 @@ def test_a_record_that_keeps_its_rules_is_valid(record: Validatable) -> None:
         (CAPABILITY, "expires_before_granted", {"expires_at": NOW}),
         (CAPABILITY, "expires_before_granted", {"expires_at": NOW - timedelta(days=1)}),
         (CAPABILITY, "invalid_delegation_depth", {"delegation_depth": -1}),
-        (CAPABILITY, "invalid_delegation_depth", {"delegation_depth": 11}),
+        (CAPABILITY, "invalid_delegation_depth", {"delegation_depth": 1001}),
         (ENVELOPE, "invalid_to_uri", {"to": "agent"}),
         (ENVELOPE, "invalid_to_uri", {"to": USER}),
         (ENVELOPE, "invalid_from_uri", {"sender": "somebody"}),

@@ -37,12 +37,29 @@ _REMEDY = "write mcp://<type>/<operation>/<path>, for example mcp://fs/read/home
 
 
 class Resource(msgspec.Struct, frozen=True, order=True):
-    """One protected thing, or a pattern of them, in canonical form."""
+    """One protected thing, or a pattern of them; one that is not in canonical form cannot be made.
+
+    Raises:
+        InvalidAddress: The type, the operation or a path segment is wrong; nothing is repaired.
+    """
 
     type: str
     operation: str
     path: str
     """Segments joined by `/`, no leading slash; a trailing slash means a directory."""
+
+    def __post_init__(self) -> None:
+        """Check, so that whoever judges a resource need not."""
+        allowed = OPERATIONS.get(self.type)
+        if allowed is None:
+            raise InvalidAddress(
+                f"unknown resource type {self.type!r}", f"use one of {', '.join(OPERATIONS)}"
+            )
+        if self.operation not in allowed:
+            raise InvalidAddress(
+                f"{self.type} has no operation {self.operation!r}", f"use one of {', '.join(sorted(allowed))}"
+            )
+        _check_path(self.path)
 
     @property
     def uri(self) -> str:
@@ -90,15 +107,12 @@ def resource(type: str, operation: str, path: str) -> Resource:
     Raises:
         InvalidAddress: As `parse_resource`.
     """
-    allowed = OPERATIONS.get(type)
-    if allowed is None:
-        raise InvalidAddress(f"unknown resource type {type!r}", f"use one of {', '.join(OPERATIONS)}")
-    if operation not in allowed:
-        raise InvalidAddress(
-            f"{type} has no operation {operation!r}", f"use one of {', '.join(sorted(allowed))}"
-        )
     if type in {"fs", "shell"}:
         path = path.removeprefix("/")
+    return Resource(type, operation, path)
+
+
+def _check_path(path: str) -> None:
     if _CONTROL.search(path):
         raise InvalidAddress(f"control character in path {path[:200]!r}", "remove it")
     inner = path.removesuffix("/").split("/")
@@ -112,7 +126,6 @@ def resource(type: str, operation: str, path: str) -> Resource:
         raise InvalidAddress(
             f"'**' must be the whole last segment in {path[:200]!r}", "end the path with /**"
         )
-    return Resource(type, operation, path)
 
 
 def tool_resource(server: str, tool: str) -> Resource:

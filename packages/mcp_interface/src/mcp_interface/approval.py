@@ -39,6 +39,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     allow: bool
     remember: Remember = "once"
+    """Also for a no: "always" answers the same question with no from now on."""
+    any_arguments: bool = False
+    """Whether a yes is also one to other arguments of the same tool."""
     reason: str = ""
     """Shown to the agent when denied."""
 

@@ -17,7 +17,7 @@ from mcp_interface.errors import CallerMistaken, InvalidRecord
 from mcp_interface.ids import CapabilityId, PrincipalId, SessionId, TraceId, is_id, is_principal
 
 DEFAULT_DEPTH: Final = 3
-MAX_DEPTH: Final = 10
+MAX_DEPTH: Final = 1000
 
 
 class Sealed:
@@ -60,7 +60,7 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     """First instant at which it no longer holds; None is no end."""
     parent_capability_id: CapabilityId | None = None
     delegation_depth: int = DEFAULT_DEPTH
-    """How many more times it can be handed on, 0 to 10."""
+    """How many more times it can be handed on, 0 to `MAX_DEPTH`."""
     constraints: dict[str, Any] = {}
     """Limits by name; a name the kernel does not know denies."""
     signature: Sealed | None = None
@@ -86,7 +86,7 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRecord("expires_before_granted", f"{self.id} would end before it begins")
         if not 0 <= self.delegation_depth <= MAX_DEPTH:
             raise InvalidRecord(
-                "invalid_delegation_depth", f"depth {self.delegation_depth} is not within 0 to 10"
+                "invalid_delegation_depth", f"depth {self.delegation_depth} is not within 0 to {MAX_DEPTH}"
             )
 
 
@@ -102,11 +102,44 @@ class GrantOptions(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
 
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One right of a bundle."""
+
+    resource: Resource | None = None
+    """None keeps the parent's; a request for a root names it."""
+    options: GrantOptions = GrantOptions()
+    handle: Sealed | None = None
+    """The parent's secret, for a delegation."""
+
+
 class Grant(msgspec.Struct, frozen=True):
     """A new capability together with the secret that its holder presents."""
 
     capability: Capability
     handle: Sealed
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the arguments of an action say, for the limits that bite on them.
+
+    None is "not stated", and a limit on what is not stated denies.
+    """
+
+    arguments: dict[str, Any] | None = None
+    """Of a tool call, as JSON data."""
+    argv: tuple[str, ...] | None = None
+    """Of a command, without the program itself."""
+    statement: str | None = None
+    """Kind of an SQL statement in lower case: select, insert, update, delete, create, drop, …"""
+    size: int | None = None
+    """Bytes that will be written or sent."""
+
+
+class Need(msgspec.Struct, frozen=True):
+    """A right that an action needs: on what, and what its arguments say."""
+
+    resource: Resource
+    facts: Facts = Facts()
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +177,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Which capability allowed it, or came nearest."""
     covering: str | None = None
     """Resource pattern of that capability: the root that an allowed action must stay beneath."""
+    limits: dict[str, Any] = {}
+    """Constraints of that capability, for what only the doer can keep, such as the size of an answer."""
     needed: str | None = None
     """The resource URI of a grant that would allow it; None when allowed."""
     audit_seq: int | None = None
@@ -200,6 +235,10 @@ class SecurityKernel(Protocol):
         """
         ...
 
+    async def request_all(self, principal: PrincipalId, asks: Sequence[Ask]) -> Sequence[Grant]:
+        """Mint several root capabilities, all or none; as `request` otherwise."""
+        ...
+
     async def delegate(
         self,
         handle: Sealed,
@@ -222,7 +261,15 @@ class SecurityKernel(Protocol):
         """
         ...
 
-    def validate(self, handle: Sealed, principal: PrincipalId, resource: Resource) -> Verdict:
+    async def delegate_all(
+        self, holder: PrincipalId, to: PrincipalId, asks: Sequence[Ask]
+    ) -> Sequence[Grant]:
+        """Hand on several rights, all or none; as `delegate` otherwise."""
+        ...
+
+    def validate(
+        self, handle: Sealed, principal: PrincipalId, resource: Resource, facts: Facts = Facts()
+    ) -> Verdict:
         """Judge one handle against one concrete resource; pure and unrecorded."""
         ...
 
@@ -232,6 +279,7 @@ class SecurityKernel(Protocol):
         resource: Resource,
         context: Context = Context(),
         handle: Sealed | None = None,
+        facts: Facts = Facts(),
     ) -> Verdict:
         """Judge and record before the effect; without a handle, by what the principal holds.
 
@@ -245,8 +293,11 @@ class SecurityKernel(Protocol):
     ) -> Sequence[CapabilityId]:
         """Take back a capability and everything derived from it; at once, and harmless when repeated.
 
+        However many were derived, nothing of them is allowed from the call on; their ends are put on record
+        one by one behind it.
+
         Returns:
-            The ids that ended now.
+            The ids that ended now, the named one first; at most 1,000 of them.
 
         Raises:
             NotFound: No such capability.
@@ -276,6 +327,6 @@ class SecurityKernel(Protocol):
         """
         ...
 
-    def explain(self, principal: PrincipalId, resource: Resource) -> Explanation:
+    def explain(self, principal: PrincipalId, resource: Resource, facts: Facts = Facts()) -> Explanation:
         """Say why, without recording a decision."""
         ...

@@ -46,9 +46,8 @@ class SystemClock:
         """Return the present instant in UTC."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Return the machine's monotonic seconds."""
-        return time.monotonic()
+    # the builtin itself: the kernel reads it at every judgement
+    monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the running event loop."""

@@ -298,15 +298,82 @@ class CallTool(Command[CallOutcome], frozen=True, kw_only=True, tag="tool.call")
     timeout_ms: Annotated[int, Meta(ge=1)] | None = None
 
 
+class ToolChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that is not what it was when its definition was pinned; its calls are refused."""
+
+    server: str
+    tool: str
+    before: ToolInfo
+    now: ToolInfo | None
+    """None: the server does not offer it at the moment."""
+    fingerprint: str
+    """Hash of the definition as it is now, hex; empty when it is not offered."""
+    diff: str
+    """What changed, as a unified diff in which nothing is invisible."""
+
+
+class ListToolChanges(Command[Page[ToolChange]], frozen=True, kw_only=True, tag="tool.changes"):
+    """Tools whose definition changed since it was pinned."""
+
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+class AcceptTool(Command[ToolInfo], frozen=True, kw_only=True, tag="tool.accept"):
+    """Say that the changed definition was looked at and may be used."""
+
+    server: str
+    tool: str
+    fingerprint: str
+    """Of the definition that was looked at; refused if it has changed again."""
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that is answered with no without asking."""
+
+    principal_id: PrincipalId
+    server: str
+    tool: str
+    fingerprint: str
+    reason: str
+    by: PrincipalId
+    since: Instant
+
+
+class ListRefusals(Command[Page[Refusal]], frozen=True, kw_only=True, tag="refusal.list"):
+    """Questions that were answered with "never", oldest first."""
+
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+class ForgetRefusal(Command[None], frozen=True, kw_only=True, tag="refusal.forget"):
+    """Let the question be asked again; harmless when repeated."""
+
+    principal_id: PrincipalId
+    fingerprint: str
+
+
 # -- agents ----------------------------------------------------------------------------------------------
 
 
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A right to be handed on, with its limits."""
+
+    resource_uri: str
+    expires_in_s: Annotated[float, Meta(gt=0)] | None = None
+    constraints: dict[str, Any] = {}
+
+
 class SpawnAgent(Command[AgentRecord], frozen=True, kw_only=True, tag="agent.spawn"):
-    """Start an agent that holds nothing."""
+    """Start an agent that holds nothing but what is handed to it here, all of it or it does not start."""
 
     type: AgentType = "worker"
     name: str = ""
     session_id: SessionId | None = None
+    parent: str | None = None
+    """The agent, by id or name, that it comes from and whose rights are handed on; None: the caller's."""
+    grants: Annotated[list[Wish], Meta(max_length=100)] = []
     metadata: dict[str, Any] = {}
 
 
@@ -343,6 +410,8 @@ class GrantCapability(Command[Capability], frozen=True, kw_only=True, tag="cap.g
     resource_uri: str
     expires_in_s: Annotated[float, Meta(gt=0)] | None = None
     max_uses: Annotated[int, Meta(ge=1)] | None = None
+    constraints: dict[str, Any] = {}
+    """Further limits by name."""
 
 
 class ListCapabilities(Command[Page[Capability]], frozen=True, kw_only=True, tag="cap.list"):
@@ -354,7 +423,7 @@ class ListCapabilities(Command[Page[Capability]], frozen=True, kw_only=True, tag
 
 
 class RevokeCapability(Command[list[CapabilityId]], frozen=True, kw_only=True, tag="cap.revoke"):
-    """Take back a capability and everything derived from it."""
+    """Take back a capability and everything derived from it; at most 1,000 of the ended ids are listed."""
 
     capability_id: CapabilityId
     reason: str = ""
@@ -368,7 +437,7 @@ class ExplainAccess(Command[Explanation], frozen=True, kw_only=True, tag="cap.ex
 
 
 class ReadAudit(Command[Page[AuditEntry]], frozen=True, kw_only=True, tag="audit.read"):
-    """Audit entries, newest first."""
+    """Audit entries, newest first unless asked otherwise."""
 
     principal: str | None = None
     capability_id: CapabilityId | None = None
@@ -376,6 +445,11 @@ class ReadAudit(Command[Page[AuditEntry]], frozen=True, kw_only=True, tag="audit
     """A glob."""
     kind: str | None = None
     denied_only: bool = False
+    since: Instant | None = None
+    """The first instant that is wanted."""
+    until: Instant | None = None
+    """The first instant that is not wanted any more."""
+    oldest_first: bool = False
     limit: Limit = 50
     cursor: str | None = None
 
@@ -387,6 +461,8 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     head: str
     """Hash of the last entry."""
+    sealed: int = 0
+    """How many entries, from the first, a signed seal covers."""
     problem: str = ""
     """The first thing that is wrong, with its line."""
 
@@ -419,6 +495,10 @@ AnyCommand = (
     | ListServers
     | ListTools
     | CallTool
+    | ListToolChanges
+    | AcceptTool
+    | ListRefusals
+    | ForgetRefusal
     | SpawnAgent
     | ListAgents
     | GetAgent

@@ -27,7 +27,7 @@ from mcp_interface.ids import (
 from mcp_interface.provider import ToolUse, Usage
 from mcp_interface.server import ServerSpec
 from mcp_interface.session import Profile
-from mcp_interface.tool import ToolResult
+from mcp_interface.tool import ToolInfo, ToolResult
 
 
 class EventBase(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -204,15 +204,28 @@ class CapabilityGranted(EventBase, frozen=True, kw_only=True, tag="capability.gr
     """A right came into being, as a root grant or by delegation."""
 
     capability: Capability
+    audit_seq: int | None = None
+    """Number of its entry in the audit trail, which was there first."""
 
 
 class CapabilityRevoked(EventBase, frozen=True, kw_only=True, tag="capability.revoked"):
-    """A right and everything derived from it ended."""
+    """Rights ended, and with each of them everything derived from it."""
 
     capability_ids: list[CapabilityId]
-    """The revoked one first, then its descendants."""
+    """Those that were taken back; that what was derived from them ended is not said again."""
     by: PrincipalId
     reason: str = ""
+    audit_seq: int | None = None
+    """Number of the last of their entries in the audit trail."""
+
+
+class RevocationSettled(EventBase, frozen=True, kw_only=True, tag="capability.revocation_settled"):
+    """Each end that followed from a revocation is in the audit trail."""
+
+    capability_ids: list[CapabilityId]
+    """Those that were taken back."""
+    ended: int
+    """How many had been derived from them."""
 
 
 class CapabilityUsed(EventBase, frozen=True, kw_only=True, tag="capability.used"):
@@ -220,6 +233,39 @@ class CapabilityUsed(EventBase, frozen=True, kw_only=True, tag="capability.used"
 
     capability_id: CapabilityId
     uses: int
+
+
+# -- tools: stream "tools" -------------------------------------------------------------------------------
+
+
+class ToolPinned(EventBase, frozen=True, kw_only=True, tag="tool.pinned"):
+    """From now on this is what the tool is; if its server says otherwise, somebody has to look at it."""
+
+    tool: ToolInfo
+    fingerprint: str
+    """Hash of the definition, hex."""
+    by: PrincipalId
+    """Who looked at it; `system` when it was the first that was seen."""
+
+
+class RefusalRemembered(EventBase, frozen=True, kw_only=True, tag="tool.refusal_remembered"):
+    """A person said no to this question for good."""
+
+    principal_id: PrincipalId
+    server: str
+    tool: str
+    fingerprint: str
+    """Hash of tool definition and arguments, hex."""
+    reason: str
+    by: PrincipalId
+
+
+class RefusalForgotten(EventBase, frozen=True, kw_only=True, tag="tool.refusal_forgotten"):
+    """The question may be asked again."""
+
+    principal_id: PrincipalId
+    fingerprint: str
+    by: PrincipalId
 
 
 # -- servers: stream "servers" ---------------------------------------------------------------------------
@@ -254,6 +300,7 @@ SessionEvent = (
     | ApprovalAnswered
 )
 AgentEvent = AgentStarted | AgentStopped | AgentRestarted | MessageSent
-SecurityEvent = CapabilityGranted | CapabilityRevoked | CapabilityUsed
+SecurityEvent = CapabilityGranted | CapabilityRevoked | RevocationSettled | CapabilityUsed
+ToolEvent = ToolPinned | RefusalRemembered | RefusalForgotten
 ServerEvent = ServerConfigured | ServerRemoved
-Event = SessionEvent | AgentEvent | SecurityEvent | ServerEvent
+Event = SessionEvent | AgentEvent | SecurityEvent | ToolEvent | ServerEvent

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mcp_interface.address import Resource
-from mcp_interface.capability import Verdict
+from mcp_interface.capability import Need, Verdict
 from mcp_interface.ids import ExecutionId, PrincipalId, SessionId
 
 
@@ -80,7 +79,7 @@ class Tool(Protocol):
         """
         ...
 
-    def needs(self, args: dict[str, Any]) -> Sequence[Resource]:
+    def needs(self, args: dict[str, Any]) -> Sequence[Need]:
         """The concrete rights that these arguments need; never empty."""
         ...
 

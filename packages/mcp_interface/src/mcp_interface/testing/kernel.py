@@ -5,30 +5,35 @@ It keeps every rule of the contract and forgets everything with the process. The
 right on never multiplies it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from mcp_interface.address import Resource, parse_resource
 from mcp_interface.capability import (
     DEFAULT_DEPTH,
+    Ask,
     AuditEntry,
     Capability,
     Context,
     Explanation,
+    Facts,
     Grant,
     GrantOptions,
     Sealed,
     Verdict,
 )
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
-from mcp_interface.errors import NotFound, NotPermitted, StorageUnavailable
+from mcp_interface.errors import CallerMistaken, NotFound, NotPermitted, StorageUnavailable
 from mcp_interface.ids import SYSTEM, CapabilityId, PrincipalId, new_id
 from mcp_interface.testing.decision import NEAREST, Held, judge, narrow, verdict_of, why_ended
 
 HANDLE_BYTES: Final = 16
+
+T = TypeVar("T")
 
 
 class FakeKernel:
@@ -56,6 +61,34 @@ class FakeKernel:
         depth = DEFAULT_DEPTH if options.delegation_depth is None else options.delegation_depth
         return self._mint(principal, resource, options, depth, None)
 
+    async def request_all(self, principal: PrincipalId, asks: Sequence[Ask]) -> Sequence[Grant]:
+        """Mint several root capabilities, all or none; see `SecurityKernel.request_all`."""
+        return await self._all_or_none(
+            [partial(self.request, principal, _named(ask.resource), ask.options) for ask in asks]
+        )
+
+    async def delegate_all(
+        self, holder: PrincipalId, to: PrincipalId, asks: Sequence[Ask]
+    ) -> Sequence[Grant]:
+        """Hand on several rights, all or none; see `SecurityKernel.delegate_all`."""
+        return await self._all_or_none(
+            [
+                partial(self.delegate, _named(ask.handle), holder, to, ask.resource, options=ask.options)
+                for ask in asks
+            ]
+        )
+
+    async def _all_or_none(self, steps: Sequence[Callable[[], Awaitable[Grant]]]) -> Sequence[Grant]:
+        grants: list[Grant] = []
+        try:
+            for step in steps:
+                grants.append(await step())
+        except BaseException:
+            for grant in grants:  # nobody saw them: they never were
+                del self._held[grant.capability.id], self._by_handle[grant.handle]
+            raise
+        return grants
+
     async def delegate(
         self,
         handle: Sealed,
@@ -81,7 +114,9 @@ class FakeKernel:
             )
         return self._mint(to, narrowed, options, depth, parent)
 
-    def validate(self, handle: Sealed, principal: PrincipalId, resource: Resource) -> Verdict:
+    def validate(
+        self, handle: Sealed, principal: PrincipalId, resource: Resource, facts: Facts = Facts()
+    ) -> Verdict:
         """Judge one handle, purely; see `SecurityKernel.validate`."""
         held = self._by_handle.get(handle)
         if held is None:
@@ -94,6 +129,7 @@ class FakeKernel:
         resource: Resource,
         context: Context = Context(),
         handle: Sealed | None = None,
+        facts: Facts = Facts(),
     ) -> Verdict:
         """Judge and record; see `SecurityKernel.authorize`."""
         verdict = (
@@ -157,7 +193,7 @@ class FakeKernel:
             raise NotFound(f"{principal} holds no live capability {capability!r}")
         return held.handle
 
-    def explain(self, principal: PrincipalId, resource: Resource) -> Explanation:
+    def explain(self, principal: PrincipalId, resource: Resource, facts: Facts = Facts()) -> Explanation:
         """Say why, without recording; see `SecurityKernel.explain`."""
         verdict, considered = self._best(principal, resource)
         return Explanation(
@@ -255,3 +291,9 @@ class FakeKernel:
         )
         self.audit.append(entry)
         return entry.seq
+
+
+def _named(given: T | None) -> T:
+    if given is None:
+        raise CallerMistaken("a bundle asks for something without saying what", "name resource and handle")
+    return given

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mcp_interface.address import Resource, tool_resource
+from mcp_interface.address import tool_resource
+from mcp_interface.capability import Facts, Need
 from mcp_interface.errors import CallerMistaken
 from mcp_interface.tool import ToolContext, ToolInfo, ToolResult
 
@@ -38,9 +39,9 @@ class CountWords:
         if not isinstance(args.get("text"), str):
             raise CallerMistaken("count_words needs 'text' to be a string", "give the text to count")
 
-    def needs(self, args: dict[str, Any]) -> Sequence[Resource]:
-        """The right to run this tool."""
-        return [tool_resource("text", "count_words")]
+    def needs(self, args: dict[str, Any]) -> Sequence[Need]:
+        """The right to run this tool with these arguments."""
+        return [Need(tool_resource("text", "count_words"), Facts(arguments=args))]
 
     async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
         """Count; an empty text has no words."""

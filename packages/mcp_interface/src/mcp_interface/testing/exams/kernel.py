@@ -8,6 +8,8 @@ from typing import TypeVar
 from mcp_interface.address import parse_resource, resource
 from mcp_interface.capability import (
     DEFAULT_DEPTH,
+    MAX_DEPTH,
+    Ask,
     AuditEntry,
     Context,
     GrantOptions,
@@ -49,6 +51,7 @@ async def check_kernel(
         _denies_by_default,
         _grants_what_was_asked,
         _refuses_bad_grants,
+        _grants_bundles,
         _names_the_reason,
         _ends_at_the_expiry,
         _counts_uses,
@@ -116,7 +119,7 @@ async def _refuses_bad_grants(bench: Bench) -> None:
     kernel, owner, now = bench.kernel, bench.owner, bench.clock.now()
     for principal, options, what in (
         (PrincipalId("nobody"), GrantOptions(), "a grant to a made-up principal"),
-        (owner, GrantOptions(delegation_depth=11), "a depth of 11"),
+        (owner, GrantOptions(delegation_depth=MAX_DEPTH + 1), "too great a depth"),
         (owner, GrantOptions(delegation_depth=-1), "a depth of -1"),
         (owner, GrantOptions(expires_at=now), "a grant that ends as it begins"),
         (owner, GrantOptions(expires_in=timedelta(seconds=-1)), "a grant that ends before it begins"),
@@ -124,6 +127,29 @@ async def _refuses_bad_grants(bench: Bench) -> None:
         with refuses(InvalidRecord, what=what):
             await kernel.request(principal, READ, options)
     assert list(kernel.capabilities()) == [], "a refused grant leaves no trace"
+
+
+async def _grants_bundles(bench: Bench) -> None:
+    kernel, owner, agent = bench.kernel, bench.owner, bench.agents[0]
+    other = resource("fs", "read", "elsewhere")
+    roots = await kernel.request_all(owner, [Ask(resource=READ), Ask(resource=other)])
+    assert [grant.capability.resource_uri for grant in roots] == [READ.uri, other.uri], "in the order asked"
+    for asks, what in (
+        ([Ask(handle=roots[0].handle), Ask(handle=Sealed(b"made up"))], "a bundle with a made-up handle"),
+        ([Ask(handle=roots[0].handle), Ask(handle=roots[1].handle, resource=READ)], "a bundle that exceeds"),
+        ([Ask(handle=roots[0].handle), Ask(resource=READ)], "a bundle that names no parent"),
+    ):
+        with refuses(NotPermitted, CallerMistaken, what=what):
+            await kernel.delegate_all(owner, agent, asks)
+        assert list(kernel.held_by(agent)) == [], f"{what} gives nothing"
+    with refuses(InvalidRecord, CallerMistaken, what="a bundle with a bad depth"):
+        await kernel.request_all(
+            agent, [Ask(resource=READ), Ask(resource=other, options=GrantOptions(delegation_depth=-1))]
+        )
+    assert list(kernel.held_by(agent)) == [], "a refused bundle leaves no trace"
+    children = await kernel.delegate_all(owner, agent, [Ask(handle=grant.handle) for grant in roots])
+    assert list(kernel.held_by(agent)) == [grant.capability for grant in children], "all of it is held"
+    check_verdict(await kernel.authorize(agent, other), allowed=True)
 
 
 async def _names_the_reason(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from mcp_interface.address import Resource, parse_resource
-from mcp_interface.capability import Verdict
+from mcp_interface.capability import Need, Verdict
 from mcp_interface.codec import decode_json, encode_json
 from mcp_interface.errors import CallerMistaken
 from mcp_interface.ids import ExecutionId, new_id
@@ -65,20 +65,19 @@ def _check_arguments(tool: Tool, good: dict[str, Any], bad: Sequence[dict[str, A
             tool.validate_args(deepcopy(args))
 
 
-def _check_needs(tool: Tool, good: dict[str, Any]) -> list[Resource]:
+def _check_needs(tool: Tool, good: dict[str, Any]) -> list[Need]:
     given = deepcopy(good)
     needs = list(tool.needs(given))
     assert needs, "a tool always needs a right"
     assert given == good, "needs leaves the arguments alone"
     for need in needs:
-        assert parse_resource(need.uri) == need, f"{need} is not in canonical form"
-        assert "*" not in need.path, f"{need.uri} is a pattern, not a concrete right"
+        assert "*" not in need.resource.path, f"{need.resource.uri} is a pattern, not a concrete right"
     assert list(tool.needs(deepcopy(good))) == needs, "equal arguments need equal rights"
     return needs
 
 
 async def _check_execution(
-    tool: Tool, good: dict[str, Any], needs: Sequence[Resource], covering: Callable[[Resource], str]
+    tool: Tool, good: dict[str, Any], needs: Sequence[Need], covering: Callable[[Resource], str]
 ) -> None:
     told: list[float] = []
 
@@ -86,7 +85,9 @@ async def _check_execution(
         told.append(percent)
 
     verdicts = [
-        Verdict(allowed=True, reason="allowed", message="the exam allows it", covering=covering(need))
+        Verdict(
+            allowed=True, reason="allowed", message="the exam allows it", covering=covering(need.resource)
+        )
         for need in needs
     ]
     for number, callback in enumerate((None, progress)):
