@@ -7,7 +7,9 @@ import pytest
 
 HEAVY = (
     "aiosqlite",
+    "ada_url",
     "anthropic",
+    "cryptography",
     "httpx",
     "httpx2",
     "jsonschema",
@@ -15,7 +17,9 @@ HEAVY = (
     "mcp",
     "mcp_types",
     "openai",
+    "psycopg",
     "pydantic",
+    "sqlglot",
     "sqlite3",
     "starlette",
     "textual",

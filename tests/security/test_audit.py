@@ -12,12 +12,15 @@ import pytest
 
 from mcp_interface.capability import AuditEntry
 from mcp_interface.commands import ReadAudit
-from mcp_interface.errors import CallerMistaken, StorageCorrupt, StorageUnavailable, TooMuch
+from mcp_interface.errors import CallerMistaken, OurBug, StorageCorrupt, StorageUnavailable, TooMuch
 from mcp_interface.ids import SYSTEM, CapabilityId, PrincipalId
 from mcp_interface.testing import ManualClock
-from mcp_security import AuditLog
+from mcp_security import AuditLog, trail
 from mcp_security import audit as audit_module
-from mcp_security.chain import seal
+from mcp_security.audit import Draft
+from mcp_security.chain import seal_line
+from mcp_security.trail import export
+from mcp_security.verifier import verify
 
 CLOCK = ManualClock()
 
@@ -50,20 +53,23 @@ def test_the_chain_continues_over_a_restart(tmp_path: Path) -> None:
     write(path, 2)
     lines = path.read_bytes().splitlines()
     entries = [json.loads(line) for line in lines]
-    assert [entry["seq"] for entry in entries] == [1, 2, 3, 4, 5]
+    assert [entry["seq"] for entry in entries] == [1, 2, 3, 4, 5, 6, 7]
+    assert [entry["kind"] for entry in entries[3::3]] == ["audit_seal"] * 2
     assert [entry["previous"] for entry in entries] == ["", *(entry["hash"] for entry in entries[:-1])]
     for line, entry in zip(lines, entries, strict=True):
         unsealed = line.replace(f'"hash":"{entry["hash"]}"'.encode(), b'"hash":""')
         assert sha256(unsealed).hexdigest() == entry["hash"]
     report = opened(path, lambda log: log.verify())
-    assert (report.ok, report.entries, report.head) == (True, 5, entries[-1]["hash"])
+    assert (report.ok, report.entries, report.head) == (True, 7, entries[-1]["hash"])
 
 
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.touch(mode=0o644)
     write(path, 1)
-    for file in (path, tmp_path / "audit.head"):
+    files = list(tmp_path.iterdir())
+    assert {file.suffix for file in files} == {".jsonl", ".head", ".key", ".pub"}
+    for file in files:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -90,10 +96,11 @@ def test_a_torn_last_line_is_cut_off_and_noted(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     write(path, 2)
     with path.open("ab") as file:
-        file.write(b'{"seq":3,"ti')
+        file.write(b'{"seq":4,"ti')
     page = opened(path, lambda log: log.query(ReadAudit()))
     assert [(entry.seq, entry.kind) for entry in page.items] == [
-        (3, "audit_torn_tail"),
+        (4, "audit_torn_tail"),
+        (3, "audit_seal"),
         (2, "kind_1"),
         (1, "kind_0"),
     ]
@@ -113,10 +120,11 @@ def test_damage_in_the_middle_is_refused_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda lines: lines[:-1], "line 3 is missing"),
+        (lambda lines: lines[:-1], "line 4 is missing"),
         (lambda lines: lines[:1], "line 2 is missing"),
         (lambda lines: lines[1:], "line 1 does not follow"),
-        (lambda lines: [lines[0], lines[2]], "line 2 does not follow"),
+        (lambda lines: [lines[0], *lines[2:]], "line 2 does not follow"),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], "line 1 does not follow"),
         (lambda lines: [lines[0], lines[0], *lines[1:]], "line 2 does not follow"),
         (lambda lines: [*lines[:2], b"not json"], "line 3 does not end with a hash"),
         (lambda lines: [*lines[:2], b"x" * 300_000], "longer than"),
@@ -129,20 +137,20 @@ def test_what_was_taken_or_added_is_found(tmp_path: Path, change, problem: str) 
     path.write_bytes(b"".join(line + b"\n" for line in change(path.read_bytes().splitlines())))
     with pytest.raises(StorageCorrupt, match=problem):
         opened(path, lambda log: log.verify())
-    assert problem in audit_module.verify(path).problem
+    assert problem in verify(path).report.problem
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem"), [({"seq": 4}, "has number 4"), ({"previous": "x"}, "follow")]
+    ("changes", "problem"), [({"seq": 5}, "has number 5"), ({"previous": "x"}, "follow")]
 )
 def test_a_line_with_a_right_hash_in_the_wrong_place_is_found(tmp_path: Path, changes, problem: str) -> None:
     path = tmp_path / "audit.jsonl"
     write(path, 2)
     last = msgspec.json.decode(path.read_bytes().splitlines()[-1], type=AuditEntry)
-    forged = msgspec.structs.replace(last, **{"seq": 3, "previous": last.hash, **changes})
+    forged = msgspec.structs.replace(last, **{"seq": 4, "previous": last.hash, "hash": "", **changes})
     with path.open("ab") as file:
-        file.write(seal(forged)[1])
-    assert problem in audit_module.verify(path).problem
+        file.write(seal_line(forged))
+    assert problem in verify(path).report.problem
 
 
 def test_a_line_with_a_right_hash_that_is_no_entry_is_found(tmp_path: Path) -> None:
@@ -151,7 +159,7 @@ def test_a_line_with_a_right_hash_that_is_no_entry_is_found(tmp_path: Path) -> N
     body = b'{"seq":"two","hash":""}'
     with path.open("ab") as file:
         file.write(body.replace(b'""', b'"' + sha256(body).hexdigest().encode() + b'"') + b"\n")
-    assert "line 2 is not an entry" in audit_module.verify(path).problem
+    assert "line 3 is not an entry" in verify(path).report.problem
 
 
 def test_a_recomputed_end_does_not_match_the_head(tmp_path: Path) -> None:
@@ -159,7 +167,8 @@ def test_a_recomputed_end_does_not_match_the_head(tmp_path: Path) -> None:
     write(path, 3)
     write(other, 3, reason="another story")
     path.write_bytes(other.read_bytes())
-    assert "head file" in audit_module.verify(path).problem
+    (tmp_path / "audit.pub").unlink()
+    assert "head file" in verify(path).report.problem
 
 
 @pytest.mark.parametrize("content", [None, b"", b"0", b"x" * 86])
@@ -169,7 +178,7 @@ def test_a_missing_or_damaged_head_is_found(tmp_path: Path, content: bytes | Non
     head.unlink()
     if content is not None:
         head.write_bytes(content)
-    assert "audit.head" in audit_module.verify(path).problem
+    assert "audit.head" in verify(path).report.problem
     with pytest.raises(StorageCorrupt, match=r"audit\.head"):
         opened(path, lambda log: log.verify())
 
@@ -180,8 +189,8 @@ def test_a_head_that_lags_behind_is_no_damage(tmp_path: Path) -> None:
     before = head.read_bytes()
     write(path, 2)
     head.write_bytes(before)
-    assert audit_module.verify(path).ok
-    assert opened(path, lambda log: log.verify()).entries == 4
+    assert verify(path).report.ok
+    assert opened(path, lambda log: log.verify()).entries == 6
 
 
 def test_a_running_log_notices_that_its_files_were_changed(tmp_path: Path) -> None:
@@ -240,7 +249,7 @@ async def one(log):
         print(entry.seq, entry.hash, flush=True)
 
 async def main():
-    log = await AuditLog.open(Path(sys.argv[1]), SystemClock())
+    log = await AuditLog.open(Path(sys.argv[1]), SystemClock(), seal_every=10, segment=30_000)
     await asyncio.gather(*(one(log) for _ in range(20)))
 
 asyncio.run(main())
@@ -262,7 +271,10 @@ def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
             process.wait(10)
     report = opened(path, lambda log: log.verify())
     assert report.ok
-    hashes = {entry["seq"]: entry["hash"] for entry in map(json.loads, path.read_bytes().splitlines())}
+    lines = [json.loads(line) for line in export(path, ReadAudit())]
+    assert [entry["seq"] for entry in lines] == [*range(1, len(lines) + 1)]
+    assert path.with_name("audit-000001.jsonl").exists()  # it was killed around rotations, too
+    hashes = {entry["seq"]: entry["hash"] for entry in lines}
     assert {seq: hashes.get(seq) for seq in acknowledged} == acknowledged
 
 
@@ -293,7 +305,7 @@ def test_a_disk_that_is_full_leaves_the_chain_whole_and_writing_goes_on_later(
         assert (await log.verify()).ok
 
     opened(path, work)
-    assert audit_module.verify(path).entries == 2
+    assert verify(path).report.entries == 3  # and the seal
 
 
 def test_after_a_failed_sync_nothing_is_recorded_any_more(tmp_path: Path, monkeypatch) -> None:
@@ -330,6 +342,110 @@ def test_too_many_waiting_entries_are_refused(tmp_path: Path, monkeypatch) -> No
             *(log.append(kind="k", principal_id=SYSTEM) for _ in range(9)), return_exceptions=True
         )
         assert [isinstance(one, TooMuch) for one in done] == [False] * 5 + [True] * 4
+
+    opened(tmp_path / "audit.jsonl", work)
+
+
+def test_several_entries_are_recorded_together_in_their_order(tmp_path: Path, monkeypatch) -> None:
+    syncs = []
+    sync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (syncs.append(file), sync(file)))
+    path = tmp_path / "audit.jsonl"
+
+    async def work(log: AuditLog) -> None:
+        assert await log.append_all([]) == []
+        before = len(syncs)
+        drafts = [
+            Draft(
+                kind="capability_revoked",
+                principal_id=SYSTEM,
+                decision="revoked",
+                resource_uri="mcp://fs/read/x",
+                capability_id=CapabilityId(f"cap_{n:032x}"),
+                reason="token=hunter2",
+                details={"by": "user", "n": n},
+            )
+            for n in range(300)
+        ]
+        entries = await log.append_all(drafts)
+        assert len(syncs) == before + 1
+        assert [entry.seq for entry in entries] == [*range(1, 301)]
+        assert {entry.reason for entry in entries} == {"token=[redacted]"}
+        on_disk = [msgspec.json.decode(line, type=AuditEntry) for line in path.read_bytes().splitlines()]
+        assert entries == on_disk
+        assert log.head == (300, entries[-1].hash)
+
+    opened(path, work)
+
+
+def test_what_the_caller_changes_later_is_not_recorded(tmp_path: Path) -> None:
+    async def work(log: AuditLog) -> None:
+        details = {"a": [1], "b": {"c": 2}}
+        waiting = asyncio.create_task(log.append(kind="k", principal_id=SYSTEM, details=details))
+        await asyncio.sleep(0)
+        details["a"].append(2)
+        details["b"]["c"] = details["d"] = 3
+        assert (await waiting).details == {"a": [1], "b": {"c": 2}}
+        assert (await log.query(ReadAudit())).items[0].details == {"a": [1], "b": {"c": 2}}
+
+    opened(tmp_path / "audit.jsonl", work)
+
+
+def test_a_cancelled_caller_takes_nothing_back_and_disturbs_nobody(tmp_path: Path) -> None:
+    async def work(log: AuditLog) -> None:
+        tasks = [asyncio.create_task(log.append(kind=f"k{n}", principal_id=SYSTEM)) for n in range(3)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        assert [entry.kind for entry in (await tasks[0], await tasks[2])] == ["k0", "k2"]
+        assert tasks[1].cancelled()
+        assert [entry.kind for entry in (await log.query(ReadAudit())).items] == ["k2", "k1", "k0"]
+
+    opened(tmp_path / "audit.jsonl", work)
+
+
+@pytest.mark.parametrize("kind", ["audit_seal", "audit_rotated"])
+def test_what_only_the_audit_says_cannot_be_said_by_others(tmp_path: Path, kind: str) -> None:
+    async def work(log: AuditLog) -> None:
+        with pytest.raises(CallerMistaken, match=kind):
+            await log.append(kind=kind, principal_id=SYSTEM)
+        with pytest.raises(CallerMistaken, match=kind):
+            await log.append_all(
+                [Draft(kind="k", principal_id=SYSTEM), Draft(kind=kind, principal_id=SYSTEM)]
+            )
+        assert log.head == (0, "")
+
+    opened(tmp_path / "audit.jsonl", work)
+
+
+def test_names_that_are_no_text_or_endless_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+
+    async def work(log: AuditLog) -> None:
+        entries = await log.append_all(
+            [
+                Draft(kind="k\ud800", principal_id=SYSTEM, resource_uri="mcp://fs/read/\udcff"),
+                Draft(kind="\x00" * 10**6, principal_id=PrincipalId("\x00" * 10**6), reason="\x00" * 10**6),
+                Draft(
+                    kind="k", principal_id=SYSTEM, details={"n": 10**30, "huge": 10**9000, "\x00" * 10**5: 1}
+                ),
+            ]
+        )
+        assert entries[0].resource_uri == "mcp://fs/read/\\udcff"
+        assert entries[1].kind.endswith("(1000000 characters)")
+        assert (await log.verify()).ok
+        assert [entry.seq for entry in (await log.query(ReadAudit())).items] == [3, 2, 1]
+
+    opened(path, work)
+    assert verify(path).report.ok
+
+
+def test_an_error_of_ours_reaches_who_waits_and_writing_goes_on(tmp_path: Path, monkeypatch) -> None:
+    async def work(log: AuditLog) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("mcp_security.writing.seal_line", lambda entry: 1 / 0)
+            with pytest.raises(OurBug, match="ZeroDivisionError"):
+                await log.append(kind="k", principal_id=SYSTEM)
+        assert (await log.append(kind="k", principal_id=SYSTEM)).seq == 1
 
     opened(tmp_path / "audit.jsonl", work)
 
@@ -374,7 +490,7 @@ def test_queries_are_newest_first_filtered_and_paged(tmp_path: Path) -> None:
 
 
 def test_one_query_looks_at_a_bounded_part_and_goes_on_from_there(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(audit_module, "MAX_SCANNED", 10)
+    monkeypatch.setattr(trail, "MAX_SCANNED", 10)
 
     async def work(log: AuditLog) -> None:
         for n in range(25):
@@ -416,9 +532,9 @@ def test_secrets_are_redacted_and_odd_values_do_no_harm(tmp_path: Path) -> None:
     opened(path, work)
     text = path.read_text()
     assert "hunter2" not in text
-    assert len(path.read_bytes().splitlines()) == 2
+    assert len(path.read_bytes().splitlines()) == 3
     assert "bytes of details" in text
-    assert audit_module.verify(path).ok
+    assert verify(path).report.ok
 
 
 def run_verifier(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -435,7 +551,9 @@ def test_the_small_verifier_tells_sound_from_damaged(tmp_path: Path) -> None:
     write(path, 3)
     head = json.loads(path.read_bytes().splitlines()[-1])["hash"]
     sound = run_verifier("verify", str(path))
-    assert (sound.returncode, sound.stdout) == (0, f"sound: 3 entries, head {head}\n")
+    assert sound.returncode == 0
+    assert sound.stdout.splitlines()[0] == f"sound: 4 entries, head {head}"
+    assert "entries 1 to 3 of 4" in sound.stdout.splitlines()[1]
     path.write_bytes(path.read_bytes().replace(b"kind_1", b"kind_0"))
     damaged = run_verifier("verify", str(path))
     assert damaged.returncode == 1
@@ -445,10 +563,12 @@ def test_the_small_verifier_tells_sound_from_damaged(tmp_path: Path) -> None:
 
 
 def test_the_small_verifier_loads_no_kernel() -> None:
-    code = (
-        "import sys, mcp_security.audit as a; print([m for m in sys.modules if m.startswith('mcp_security')])"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
-    assert "mcp_security.audit" in loaded
-    for heavy in ("kernel", "derivation", "constraints", "validators"):
-        assert heavy not in loaded
+    code = "import sys, mcp_security.{module}; print(*sys.modules)"
+    for module in ("audit", "verifier"):
+        loaded = subprocess.run(
+            [sys.executable, "-c", code.format(module=module)], capture_output=True, text=True, timeout=60
+        ).stdout.split()
+        assert f"mcp_security.{module}" in loaded
+        for heavy in ("kernel", "derivation", "constraints", "validators", "minting", "decision"):
+            assert f"mcp_security.{heavy}" not in loaded
+        assert "cryptography" not in loaded

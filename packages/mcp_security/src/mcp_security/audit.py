@@ -1,16 +1,16 @@
 """The audit trail: an append-only, hash-chained file that says who was allowed, denied, granted what, and when.
 
 `append` returns when its entry is on disk; appends that come together share one sync. All file work of
-writing is done by one thread of its own. The form of the file and its check are in `chain`, which needs none
-of this: `python -m mcp_security.audit verify FILE` works beside a running node and on a copy.
+writing is done by one thread of its own. The form of the files and their check are in `chain`, signatures in
+`seals`, reading in `trail`; none of them needs this module: `python -m mcp_security.audit verify FILE` works
+beside a running node and on a copy.
 """
 
 import asyncio
-import fcntl
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self, TypeVar
@@ -18,30 +18,48 @@ from typing import Any, Final, Literal, Protocol, Self, TypeVar
 import msgspec
 
 from mcp_interface.capability import AuditEntry
-from mcp_interface.clock import Clock
+from mcp_interface.clock import Clock, Entropy, SystemEntropy
 from mcp_interface.commands import AuditReport, Page, ReadAudit
-from mcp_interface.errors import CallerMistaken, StorageCorrupt, StorageUnavailable, TooMuch, UmbrellaError
+from mcp_interface.errors import CallerMistaken, OurBug, StorageUnavailable, TooMuch, UmbrellaError
 from mcp_interface.ids import SYSTEM, CapabilityId, PrincipalId, SessionId, TraceId
-from mcp_security.chain import HEAD_SIZE, Head, Scan, head_path, read_head, report, scan, seal, verify
-from mcp_security.patterns import glob_matches
+from mcp_security.chain import ROTATED, SEAL, SEAL_EVERY, Walk, report
 from mcp_security.redaction import redact, redact_text
+from mcp_security.seals import PublicKeys
+from mcp_security.trail import Trail
+from mcp_security.writing import Snapshot, Writer
 
 MAX_WAITING: Final = 20_000
 """Most entries that wait for the disk."""
-MAX_DETAILS: Final = 64 * 1024
-"""Bytes of the details of one entry."""
-MAX_SCANNED: Final = 50_000
-"""Most entries that one query looks at; a rare match is found by going on with the page's cursor."""
-BLOCK: Final = 64 * 1024
-"""Bytes that a query reads at a time."""
+SEGMENT: Final = 256 * 1024 * 1024
+"""Bytes after which a file is full."""
 
 Decision = Literal["allowed", "denied", "granted", "revoked", "noted"]
 T = TypeVar("T")
+_OURS: Final = frozenset({SEAL, ROTATED})
 _REMEDY: Final = "check the disk of the data directory; nothing is decided while nothing can be recorded"
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An entry that is to be recorded; its details must not hold itself."""
+
+    kind: str
+    principal_id: PrincipalId
+    resource_uri: str | None = None
+    capability_id: CapabilityId | None = None
+    decision: Decision = "noted"
+    reason: str = ""
+    session_id: SessionId | None = None
+    trace_id: TraceId | None = None
+    details: dict[str, Any] | None = None
 
 
 class AuditSink(Protocol):
     """Where decisions are recorded: `AuditLog`, or a list in a test."""
+
+    @property
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the last entry; (0, "") when there is none."""
+        ...
 
     async def append(
         self,
@@ -64,59 +82,89 @@ class AuditSink(Protocol):
         """
         ...
 
+    async def append_all(self, drafts: Sequence[Draft]) -> list[AuditEntry]:
+        """Record several entries in their order, durable on return.
+
+        All or none when it fails; after a kill before it returned, some of the first may be there. Other
+        entries may stand between them.
+
+        Raises:
+            TooMuch: Too many entries wait.
+            StorageUnavailable: They could not be recorded.
+        """
+        ...
+
 
 class _Waiting(msgspec.Struct):
-    """An entry on its way to the disk, and who waits for it."""
+    """Entries on their way to the disk, and who waits for them."""
 
-    entry: AuditEntry
-    done: asyncio.Future[AuditEntry]
+    entries: list[AuditEntry]
+    done: asyncio.Future[None]
 
 
 class AuditLog:
-    """An open audit file; made by `open`, used from one event loop."""
+    """An open audit; made by `open`, used from one event loop."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, writer: Writer) -> None:
         self._path = path
         self._clock = clock
+        self._writer = writer
+        self._trail = Trail(path)
         self._thread = ThreadPoolExecutor(1, "audit")
-        self._file = -1
-        self._head_file = -1
-        self._head = Head(0, "")
-        self._size = 0
-        self._broken = ""
+        self._closed = False
         self._waiting: list[_Waiting] = []
+        self._count = 0
         self._flushing: asyncio.Task[None] | None = None
         self._reading = asyncio.Semaphore(2)
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock) -> Self:
-        """Open a file, or begin a new one, both readable by its owner only.
+    async def open(
+        cls,
+        path: Path,
+        clock: Clock,
+        entropy: Entropy | None = None,
+        *,
+        seal_every: int = SEAL_EVERY,
+        segment: int = SEGMENT,
+    ) -> Self:
+        """Open an audit, or begin a new one, all files readable by their owner only.
 
-        The whole chain is checked first. A last line that was never finished is cut off and noted as an entry
-        of kind `audit_torn_tail`.
+        The file that is written to is checked first, with its seals, and that it follows the full one before it;
+        `verify` checks those too. A last line that was never finished is cut off and noted as an entry of kind
+        `audit_torn_tail`. The head file, and with it the audit, is locked.
 
         Args:
-            path: The file; its head file lies beside it.
+            path: The file; head and keys lie beside it.
             clock: Stamps the entries.
+            entropy: Makes the key for seals, when there is none yet; the system's when not given.
+            seal_every: Entries after which there is a seal, 1 to 1,000.
+            segment: Bytes after which a file is full and the next one begins.
 
         Raises:
-            StorageCorrupt: The chain is broken or its end is missing; names the line.
+            CallerMistaken: `seal_every` or `segment` is out of range.
+            StorageCorrupt: The chain is broken, its end is missing, a seal or key is wrong; names the line.
             StorageUnavailable: It cannot be opened, or another process has it open.
+            WorldBroken: `cryptography` is not installed.
         """
-        log = cls(path, clock)
+        if not 1 <= seal_every <= SEAL_EVERY:
+            raise CallerMistaken(f"seal_every is {seal_every}", f"choose 1 to {SEAL_EVERY}")
+        if segment < 1:
+            raise CallerMistaken(f"segment is {segment} bytes", "choose at least 1")
+        writer = Writer(path, entropy or SystemEntropy(), seal_every, segment)
+        log = cls(path, clock, writer)
         try:
-            found = await log._run(log._open)
+            torn = await log._run(partial(writer.open, clock.now()))
         except BaseException:
             log._release()
             raise
-        if found.torn:
-            await log.append(kind="audit_torn_tail", principal_id=SYSTEM, details={"bytes": found.torn})
+        if torn:
+            await log.append(kind="audit_torn_tail", principal_id=SYSTEM, details={"bytes": torn})
         return log
 
     @property
     def head(self) -> tuple[int, str]:
         """Number and hash of the last entry; (0, "") when there is none. Note it elsewhere to prove the end."""
-        return self._head.seq, self._head.hash
+        return self._writer.head.seq, self._writer.head.hash
 
     async def append(
         self,
@@ -131,280 +179,164 @@ class AuditLog:
         trace_id: TraceId | None = None,
         details: dict[str, Any] | None = None,
     ) -> AuditEntry:
-        """Record one entry; see `AuditSink.append`. Secrets in reason and details are redacted.
-
-        Cancelling the caller does not take the entry back.
-        """
-        if len(self._waiting) >= MAX_WAITING:
-            raise TooMuch(f"{MAX_WAITING} audit entries wait for the disk", "slow down and try again")
-        entry = AuditEntry(
-            seq=0,
-            time=self._clock.now(),
+        """Record one entry; see `AuditSink.append` and `append_all`."""
+        draft = Draft(
             kind=kind,
             principal_id=principal_id,
             resource_uri=resource_uri,
             capability_id=capability_id,
             decision=decision,
-            reason=redact_text(reason),
+            reason=reason,
             session_id=session_id,
             trace_id=trace_id,
-            details=_bounded(redact(details or {})),
+            details=details,
         )
-        done: asyncio.Future[AuditEntry] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(entry, done))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
-        return await done
+        entries = [_entry(draft, self._clock.now())]
+        await self._hand_in(entries)
+        return entries[0]
+
+    async def append_all(self, drafts: Sequence[Draft]) -> list[AuditEntry]:
+        """Record several entries at the same instant, with one sync; see `AuditSink.append_all`.
+
+        Secrets in reason and details are redacted. Cancelling the caller does not take the entries back.
+
+        Raises:
+            CallerMistaken: A kind is one that only the audit itself writes.
+        """
+        if not drafts:
+            return []
+        now = self._clock.now()
+        entries = [_entry(draft, now) for draft in drafts]
+        await self._hand_in(entries)
+        return entries
 
     async def query(self, wanted: ReadAudit) -> Page[AuditEntry]:
-        """Read entries newest first.
+        """Read entries, newest first unless asked otherwise.
 
         A page may be short, even empty, while its cursor says that there is more: one query looks at a bounded
         number of entries.
 
         Raises:
-            CallerMistaken: The cursor is not one of this file.
-            StorageUnavailable: The file cannot be read.
+            CallerMistaken: The cursor is not one of this audit, or a time has no zone.
+            StorageCorrupt: A line is damaged.
+            StorageUnavailable: A file cannot be read.
         """
-        durable = self._size
+        view = self._writer.view
         async with self._reading:
-            return await self._guarded(asyncio.to_thread(_query, self._path, durable, wanted))
+            return await self._guarded(asyncio.to_thread(self._trail.query, view, wanted))
 
     async def verify(self) -> AuditReport:
-        """Check the whole chain as it is on disk, against what this process knows to have written.
+        """Check the whole chain as it is on disk, full files and seals included.
+
+        It is checked against what this process knows to have written and with the keys that it opened.
 
         Raises:
-            StorageUnavailable: The file cannot be read.
+            StorageUnavailable: A file cannot be read.
         """
         async with self._reading:
-            durable, head, head_problem = await self._run(self._snapshot)
-            if head_problem:
-                return AuditReport(ok=False, entries=head.seq, head=head.hash, problem=head_problem)
-            return await self._guarded(asyncio.to_thread(_verify, self._path, durable, head))
+            known = await self._run(self._writer.snapshot)
+            if known.problem:
+                return AuditReport(
+                    ok=False, entries=known.head.seq, head=known.head.hash, problem=known.problem
+                )
+            return await self._guarded(asyncio.to_thread(_verify, self._path, known, self._writer.keys))
 
     async def close(self) -> None:
-        """Write what waits, then release the file; harmless when repeated."""
+        """Write what waits, seal it, then release the files; harmless when repeated.
+
+        Raises:
+            StorageUnavailable: The seal could not be written; the files are released all the same.
+        """
         if self._flushing is not None:
             await self._flushing
-        if not self._broken:
-            self._broken = "the audit is closed"
-            await self._guarded(asyncio.get_running_loop().run_in_executor(self._thread, self._sync_head))
-        self._release()
+        if self._closed:
+            return
+        try:
+            if not self._writer.broken:
+                await self._run(partial(self._writer.seal, self._clock.now(), "close"))
+                await self._run(self._writer.sync_head)
+        finally:
+            self._closed = True
+            self._release()
 
     def _release(self) -> None:
         self._thread.shutdown(wait=True)
-        for file in (self._file, self._head_file):
-            if file >= 0:
-                os.close(file)
-        self._file = self._head_file = -1
+        self._writer.release()
 
-    # -- on the event loop -------------------------------------------------------------------------------
+    async def _hand_in(self, entries: list[AuditEntry]) -> None:
+        if self._count + len(entries) > MAX_WAITING:
+            raise TooMuch(
+                f"{self._count} audit entries wait for the disk, {len(entries)} more are too many",
+                f"slow down and try again, with at most {MAX_WAITING} at a time",
+            )
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._count += len(entries)
+        self._waiting.append(_Waiting(entries, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        await done
 
     async def _flush(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting, []
+            batch, self._waiting, self._count = self._waiting, [], 0
+            entries = [entry for one in batch for entry in one.entries]
             try:
-                entries = await self._run(partial(self._write, [one.entry for one in batch]))
+                await self._run(partial(self._writer.write, entries))
             except UmbrellaError as error:
+                _fail(batch, error)
+            except Exception as error:
+                # somebody waits for these; whatever it is, they must hear of it
+                _fail(batch, OurBug(f"the audit could not write: {error!r}", "report this"))
+            else:
                 for one in batch:
                     if not one.done.done():
-                        one.done.set_exception(type(error)(error.message, error.remedy))
-                continue
-            for one, entry in zip(batch, entries, strict=True):
-                if not one.done.done():
-                    one.done.set_result(entry)
+                        one.done.set_result(None)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._broken:
-            raise StorageUnavailable(f"{self._path.name}: {self._broken}", _REMEDY)
+        broken = "the audit is closed" if self._closed else self._writer.broken
+        if broken:
+            raise StorageUnavailable(f"{self._path.name}: {broken}", _REMEDY)
         return await self._guarded(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
-    async def _guarded(self, work: "asyncio.Future[T] | Any") -> T:
+    async def _guarded(self, work: Awaitable[T]) -> T:
         try:
-            result: T = await work
+            return await work
         except OSError as error:
             raise StorageUnavailable(f"{self._path.name}: {error.strerror or error}", _REMEDY) from error
-        return result
-
-    # -- on the audit's own thread -----------------------------------------------------------------------
-
-    def _open(self) -> Scan:
-        self._file = _open_private(self._path, os.O_APPEND)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StorageUnavailable(
-                f"{self._path.name} is open in another process", "stop the other node first"
-            ) from error
-        head = self._read_head()
-        with self._path.open("rb") as file:
-            found = scan(file, head)
-        seen = report(found, head, self._path)
-        if not seen.ok:
-            raise StorageCorrupt(
-                f"{self._path}: {seen.problem}",
-                f"keep it for inspection: move it and {head_path(self._path).name} away together; "
-                "a new chain begins at the next start",
-                {"line": found.entries + 1},
-            )
-        if found.torn:
-            os.ftruncate(self._file, found.size)
-            os.fdatasync(self._file)
-        self._size = found.size
-        self._head = Head(found.entries, found.head)
-        self._head_file = _open_private(head_path(self._path), 0)
-        self._sync_head()
-        _sync_directory(self._path.parent)
-        return found
-
-    def _read_head(self) -> Head | None:
-        try:
-            return read_head(head_path(self._path))
-        except ValueError as error:
-            raise StorageCorrupt(
-                f"{head_path(self._path)}: {error}",
-                "check the audit file with a head noted elsewhere, then move both files away together",
-            ) from error
-
-    def _write(self, entries: Sequence[AuditEntry]) -> list[AuditEntry]:
-        head, lines, sealed = self._head, [], []
-        for draft in entries:
-            entry, line = seal(msgspec.structs.replace(draft, seq=head.seq + 1, previous=head.hash))
-            head = Head(entry.seq, entry.hash)
-            lines.append(line)
-            sealed.append(entry)
-        data = b"".join(lines)
-        try:
-            _write_all(self._file, data)
-        except OSError:
-            # what is half there would break the chain; if it cannot be taken away, nothing may follow it
-            self._broken = "an unfinished line could not be taken back"
-            os.ftruncate(self._file, self._size)
-            self._broken = ""
-            raise
-        try:
-            os.fdatasync(self._file)
-        except OSError as error:
-            # after a failed sync nobody knows what the disk holds, and a second sync would lie
-            self._broken = f"the disk failed to sync ({error.strerror}); restart to check the chain"
-            raise
-        self._head, self._size = head, self._size + len(data)
-        os.pwrite(self._head_file, head.encode(), 0)
-        return sealed
-
-    def _sync_head(self) -> None:
-        os.pwrite(self._head_file, self._head.encode(), 0)
-        os.fsync(self._head_file)
-
-    def _snapshot(self) -> tuple[int, Head, str]:
-        on_disk = os.pread(self._head_file, HEAD_SIZE + 1, 0)
-        beside = head_path(self._path)
-        try:
-            same_file = os.path.samestat(os.fstat(self._head_file), beside.stat())
-        except FileNotFoundError:
-            same_file = False
-        sound = on_disk == self._head.encode() and same_file
-        return self._size, self._head, "" if sound else f"{beside.name} was changed"
 
 
-def _open_private(path: Path, flags: int) -> int:
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
-    os.fchmod(file, 0o600)
-    return file
+def _fail(batch: Sequence[_Waiting], error: UmbrellaError) -> None:
+    for one in batch:
+        if not one.done.done():
+            one.done.set_exception(type(error)(error.message, error.remedy))
 
 
-def _write_all(file: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(file, left) :]
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _bounded(details: dict[str, Any]) -> dict[str, Any]:
-    size = len(msgspec.json.encode(details))
-    return details if size <= MAX_DETAILS else {"omitted": f"{size} bytes of details"}
-
-
-def _verify(path: Path, durable: int, head: Head) -> AuditReport:
-    with path.open("rb") as file:
-        return report(scan(file, head, durable), head, path)
-
-
-def _query(path: Path, durable: int, wanted: ReadAudit) -> Page[AuditEntry]:
-    items: list[AuditEntry] = []
-    with path.open("rb") as file:
-        at = _place(wanted.cursor, durable)
-        for _ in range(MAX_SCANNED):
-            if at == 0 or len(items) >= wanted.limit:
-                break
-            line, at = _line_before(file.fileno(), at)
-            try:
-                entry = msgspec.json.decode(line, type=AuditEntry)
-            except msgspec.MsgspecError as error:
-                raise CallerMistaken(
-                    f"cursor {wanted.cursor!r} does not belong to this audit", "begin without a cursor"
-                ) from error
-            if _fits(entry, wanted):
-                items.append(entry)
-    return Page(items=items, cursor=str(at) if at else None)
-
-
-def _place(cursor: str | None, durable: int) -> int:
-    if cursor is None:
-        return durable
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 20 and 0 < int(cursor) <= durable):
-        raise CallerMistaken(
-            f"cursor {cursor[:50]!r} does not belong to this audit", "pass on what the last page gave"
-        )
-    return int(cursor)
-
-
-def _line_before(file: int, end: int) -> tuple[bytes, int]:
-    """Read the line that ends (with its newline) at `end`; return it and where it begins."""
-    begin, data = end, b""
-    while begin > 0:
-        step = min(BLOCK if data else 1024, begin)
-        begin -= step
-        data = os.pread(file, step, begin) + data
-        newline = data.rfind(b"\n", 0, len(data) - 1)
-        if newline >= 0:
-            return data[newline + 1 :], begin + newline + 1
-    return data, 0
-
-
-def _fits(entry: AuditEntry, wanted: ReadAudit) -> bool:
-    return (
-        (wanted.principal is None or entry.principal_id == wanted.principal)
-        and (wanted.capability_id is None or entry.capability_id == wanted.capability_id)
-        and (wanted.kind is None or entry.kind == wanted.kind)
-        and (not wanted.denied_only or entry.decision == "denied")
-        and (wanted.resource_uri is None or glob_matches(wanted.resource_uri, entry.resource_uri or ""))
+def _entry(draft: Draft, now: datetime) -> AuditEntry:
+    """Return an entry that lacks only its place in the chain."""
+    if draft.kind in _OURS:
+        raise CallerMistaken(f"{draft.kind} is written by the audit itself", "choose another kind")
+    return AuditEntry(
+        seq=0,
+        time=now,
+        kind=draft.kind,
+        principal_id=draft.principal_id,
+        resource_uri=draft.resource_uri,
+        capability_id=draft.capability_id,
+        decision=draft.decision,
+        reason=redact_text(draft.reason),
+        session_id=draft.session_id,
+        trace_id=draft.trace_id,
+        details=redact(draft.details) if draft.details else {},
     )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the small verifier: `verify FILE`. Returns the exit code: 0 sound, 1 not, 2 usage."""
-    if len(arguments) != 2 or arguments[0] != "verify":
-        print("usage: python -m mcp_security.audit verify FILE", file=sys.stderr)
-        return 2
-    path = Path(arguments[1])
-    try:
-        seen = verify(path)
-    except OSError as error:
-        print(f"{path.name}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    print(f"{'sound' if seen.ok else 'DAMAGED'}: {seen.entries} entries, head {seen.head or '-'}")
-    if seen.problem:
-        print(seen.problem)
-    return 0 if seen.ok else 1
+def _verify(path: Path, known: Snapshot, keys: PublicKeys) -> AuditReport:
+    numbers = range(1, known.view.number + 1)
+    walk = Walk(path, [known.head], keys, numbers=numbers, live_end=known.view.size)
+    return report(walk.finish(), known.head, path)
 
 
 if __name__ == "__main__":
+    from mcp_security.verifier import main
+
     sys.exit(main(sys.argv[1:]))
