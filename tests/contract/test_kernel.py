@@ -1,7 +1,7 @@
 """Every security kernel sits the same exam; the real one over each store, restarted from real files."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from mcp_interface.store import Store
 from mcp_interface.testing import FakeKernel, MemoryStore, check_kernel
 from mcp_persistence import SqliteStore
 from mcp_security import AuditLog, Kernel
+from mcp_security.audit import Draft
 
 
 class Room:
@@ -38,10 +39,17 @@ class Room:
         await self.log.close()
         await self.store.close()
 
+    @property
+    def head(self) -> tuple[int, str]:
+        return self.log.head
+
     async def append(self, **fields: Any) -> AuditEntry:
+        return (await self.append_all([Draft(**fields)]))[0]
+
+    async def append_all(self, drafts: Sequence[Draft]) -> list[AuditEntry]:
         if self.broken:
             raise StorageUnavailable("the disk is gone", "mend it")
-        return await self.log.append(**fields)
+        return await self.log.append_all(drafts)
 
 
 def in_memory() -> Callable[[Path, Clock], Awaitable[Store]]:

@@ -33,7 +33,9 @@ class Room:
     async def kernel(self) -> AsyncIterator[Kernel]:
         self.log = await AuditLog.open(self.path, self.clock)
         try:
-            yield await Kernel.open(self, await self.store.claim(), self, self.clock, self.entropy, self)
+            kernel = await Kernel.open(self, await self.store.claim(), self, self.clock, self.entropy, self)
+            yield kernel
+            await kernel.close()
         finally:
             await self.log.close()
 
@@ -58,6 +60,21 @@ class Room:
         if self.audit_broken:
             raise StorageUnavailable("the audit's disk is gone", "mend it")
         return await self.log.append(**fields)
+
+    @property
+    def head(self) -> tuple[int, str]:
+        return self.log.head
+
+    async def append_all(self, drafts: Any) -> Any:
+        if self.audit_broken:
+            raise StorageUnavailable("the audit's disk is gone", "mend it")
+        return await self.log.append_all(drafts)
+
+    async def load_snapshot(self, stream: str) -> Any:
+        return await self.store.load_snapshot(stream)
+
+    async def save_snapshot(self, snapshot: Any) -> None:
+        await self.store.save_snapshot(snapshot)
 
     async def read(self, *args: Any, **fields: Any) -> Any:
         return await self.store.read(*args, **fields)

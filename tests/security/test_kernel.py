@@ -395,7 +395,7 @@ def test_rights_uses_and_ends_survive_a_restart_and_handles_do_not(room) -> None
             seq = room.log.head[0]
         async with room.kernel() as kernel:
             trail = await room.trail()
-            assert (trail[-1].kind, trail[-1].seq) == ("kernel_started", seq + 1)
+            assert trail[-1].kind == "kernel_started" and trail[-1].seq > seq
             held = [capability.id for capability in kernel.held_by(room.agents[0])]
             assert held == [kept.capability.id, counted.capability.id]
             assert kernel.validate(kept.handle, room.agents[0], X).reason == "unknown_capability"

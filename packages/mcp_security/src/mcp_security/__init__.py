@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mcp_security.approvals import Approvals
-    from mcp_security.audit import AuditLog, AuditSink
+    from mcp_security.audit import AuditLog, AuditSink, Draft
     from mcp_security.decision import Right, covers, judge, within
     from mcp_security.kernel import Kernel
     from mcp_security.validators.filesystem import Entry, FilesystemGate
@@ -14,6 +14,7 @@ __all__ = [
     "Approvals",
     "AuditLog",
     "AuditSink",
+    "Draft",
     "Entry",
     "FilesystemGate",
     "Kernel",
@@ -27,6 +28,7 @@ _HOMES = {
     "Approvals": "approvals",
     "AuditLog": "audit",
     "AuditSink": "audit",
+    "Draft": "audit",
     "Entry": "validators.filesystem",
     "FilesystemGate": "validators.filesystem",
     "Kernel": "kernel",

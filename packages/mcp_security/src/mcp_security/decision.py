@@ -12,10 +12,10 @@ from typing import Self
 import msgspec
 
 from mcp_interface.address import Resource, parse_resource
-from mcp_interface.capability import Capability, Reason, Verdict
+from mcp_interface.capability import Capability, Facts, Reason, Verdict
 from mcp_interface.errors import InvalidRecord, NotPermitted
 from mcp_interface.ids import PrincipalId
-from mcp_security.constraints import Rules, compile_rules
+from mcp_security.constraints import Question, Rules, compile_rules
 from mcp_security.patterns import Paths
 
 
@@ -50,12 +50,17 @@ class Right(msgspec.Struct, frozen=True):
         rules = Rules()
         fault: tuple[Reason, str] | None = None
         try:
-            rules = compile_rules(capability.constraints)
+            rules = compile_rules(capability.constraints, resource.type)
         except NotPermitted as error:
             fault = ("unknown_constraint", error.message)
         except InvalidRecord as error:
             fault = ("constraint_violated", error.message)
         return cls(capability, resource, Paths.of(resource.path), rules, fault)
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is nothing to look at beyond holder, end, type, operation and path."""
+        return self.fault is None and not self.rules.checks
 
     def covering(self, resource: Resource) -> str:
         """The root that an allowed action must stay beneath.
@@ -72,6 +77,7 @@ def judge(
     resource: Resource,
     now: datetime,
     *,
+    facts: Facts = Facts(),
     revoked: bool = False,
     spent: bool = False,
 ) -> Verdict:
@@ -82,20 +88,27 @@ def judge(
         principal: Who asks.
         resource: What for, concrete or pattern.
         now: The present instant, UTC.
+        facts: What the arguments say.
         revoked: Whether it or an ancestor was taken back.
         spent: Whether its uses, or those of an ancestor, are used up.
     """
-    refused = _refusal(right, principal, resource, now, revoked, spent)
-    capability = right.capability
+    refused = _refusal(right, principal, resource, now, facts, revoked, spent)
     if refused is None:
-        return Verdict(
-            allowed=True,
-            reason="allowed",
-            message=f"{principal} may: {capability.id} covers {resource.uri}",
-            capability_id=capability.id,
-            covering=right.covering(resource),
-        )
+        return allowance(right, resource)
     return denial(principal, resource, *refused, right=right)
+
+
+def allowance(right: Right, resource: Resource) -> Verdict:
+    """Word an allow."""
+    capability = right.capability
+    return Verdict(
+        allowed=True,
+        reason="allowed",
+        message=f"{capability.principal_id} may: {capability.id} covers {capability.resource_uri}",
+        capability_id=capability.id,
+        covering=right.covering(resource),
+        limits=right.rules.limits,
+    )
 
 
 def denial(
@@ -142,7 +155,13 @@ def choose(judged: Iterable[tuple[Right, Verdict]], principal: PrincipalId, reso
 
 
 def _refusal(
-    right: Right, principal: PrincipalId, resource: Resource, now: datetime, revoked: bool, spent: bool
+    right: Right,
+    principal: PrincipalId,
+    resource: Resource,
+    now: datetime,
+    facts: Facts,
+    revoked: bool,
+    spent: bool,
 ) -> tuple[Reason, str] | None:
     capability = right.capability
     if revoked:
@@ -151,14 +170,14 @@ def _refusal(
         return "expired", f"{capability.id} expired at {capability.expires_at.isoformat()}"
     if principal != capability.principal_id:
         return "wrong_principal", f"{capability.id} belongs to somebody else"
-    outside = _outside(right, resource)
+    outside = _outside(right, resource, now, facts)
     if outside is None and spent:
         return "uses_exhausted", f"the uses of {capability.id} are used up"
     return outside
 
 
-def _outside(right: Right, resource: Resource) -> tuple[Reason, str] | None:
-    """Why a right does not reach as far as a resource, whoever asks and when."""
+def _outside(right: Right, resource: Resource, now: datetime, facts: Facts) -> tuple[Reason, str] | None:
+    """Why a right does not reach as far as an action, whoever asks."""
     capability = right.capability
     if right.resource.type != resource.type or right.resource.operation != resource.operation:
         return "resource_mismatch", f"{capability.id} is for {capability.resource_uri}"
@@ -167,8 +186,9 @@ def _outside(right: Right, resource: Resource) -> tuple[Reason, str] | None:
         return "path_not_allowed", f"{capability.id} covers only {capability.resource_uri}"
     if right.fault is not None:
         return right.fault
+    question = Question(resource, paths, facts, now)
     for check in right.rules.checks:
-        problem = check(paths)
+        problem = check(question)
         if problem is not None:
             return "constraint_violated", f"{capability.id}: {problem}"
     return None

@@ -2,39 +2,121 @@
 
 State only. It changes by the events of the stream "security" and by nothing else, so that a replay gives the
 same tree; it does no I/O and reads no clock. The kernel above decides when an event may be applied.
+
+Taking back costs the same however many were derived: the node is marked and its family's epoch moves on.
+Whoever is judged next walks up to the nearest ancestor that was judged in this epoch and writes the verdict
+down on its way, so that each node pays once for each revocation in its family, and nothing otherwise.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
-from mcp_interface.capability import Capability, Sealed
+from mcp_interface.capability import Capability, Sealed, Verdict
 from mcp_interface.errors import StorageCorrupt
-from mcp_interface.events import CapabilityGranted, CapabilityRevoked, CapabilityUsed, Event
+from mcp_interface.events import (
+    CapabilityGranted,
+    CapabilityRevoked,
+    CapabilityUsed,
+    Event,
+    RevocationSettled,
+)
 from mcp_interface.ids import CapabilityId, PrincipalId
 from mcp_security.constraints import meets
-from mcp_security.decision import Right, within
+from mcp_security.decision import Right, allowance, within
+from mcp_security.rates import Bucket
 
 REMEMBERED: Final = 32
 """How many ended rights of one principal are kept at hand, to say what ended instead of "nothing held"."""
+MAX_REMEMBERING: Final = 10_000
+"""Of how many principals."""
+MAX_ENDED: Final = 100_000
+"""How many ids of ended rights are known, so that taking back twice is harmless."""
+_NEVER: Final = -1
+
+
+class Family:
+    """A root grant and all that was derived from it."""
+
+    __slots__ = ("epoch",)
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        """Moves on with every revocation in the family."""
+
+
+class Handle(Sealed):
+    """The secret of one capability, which also finds it at once. Shows nothing; see `Sealed`."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, value: bytes, node: "Node") -> None:
+        super().__init__(value)
+        self.node = node
 
 
 class Node:
-    """One capability in the tree. Its handle is never shown; see `Sealed`."""
+    """One capability in the tree, with everything about it that is judged often laid out flat."""
 
-    __slots__ = ("children", "handle", "parent", "recorded", "revoked", "right", "uses")
+    __slots__ = (
+        "allow",
+        "buckets",
+        "children",
+        "counted",
+        "exact",
+        "expires",
+        "family",
+        "handle",
+        "home",
+        "operation",
+        "parent",
+        "prefix",
+        "principal",
+        "recorded",
+        "revoked",
+        "right",
+        "seen",
+        "sure_until",
+        "taken_back",
+        "type",
+        "uses",
+    )
 
-    def __init__(self, right: Right, handle: Sealed, parent: "Node | None") -> None:
+    def __init__(self, right: Right, secret: bytes, parent: "Node | None", home: "Derivation") -> None:
+        capability = right.capability
         self.right = right
-        self.handle = handle
+        self.home = home
+        self.handle = Handle(secret, self)
         self.parent = parent
-        self.children: list[Node] = []
+        self.children: dict[Node, None] = {}
+        self.family: Family = Family() if parent is None else parent.family
+        self.seen = _NEVER
+        """The epoch in which it was last found to be alive."""
         self.revoked = False
-        """Judged as ended from now on."""
+        """It or an ancestor was taken back. Never turns false again, whoever writes it from whatever thread."""
+        self.taken_back = False
+        """It was taken back itself, not only with an ancestor."""
         self.recorded = False
-        """The end is in the journal."""
+        """Its end is in the audit trail; of what was taken back itself, also in the journal."""
         self.uses = 0
+        self.counted = self._counters()
+        """Those of its lineage whose uses are limited: one use of this one is a use of each of them."""
+        self.buckets = self._buckets()
+        """The rates of its lineage, shared with everything else derived from there."""
+        self.principal = capability.principal_id
+        self.type = right.resource.type
+        self.operation = right.resource.operation
+        self.expires = capability.expires_at
+        self.sure_until = float("-inf")
+        """Monotonic seconds before which it has not expired, by the latest look at the wall clock."""
+        reach = right.paths.reach
+        self.prefix, self.exact = reach or ("", "")
+        self.allow: Verdict | None = None
+        """What it says to everything within reach; None when more has to be looked at."""
+        if reach is not None and right.unlimited and not self.counted and not self.buckets:
+            self.allow = allowance(right, right.resource)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a node of the derivation tree is never pickled")
@@ -43,6 +125,40 @@ class Node:
     def id(self) -> CapabilityId:
         """The capability's public id."""
         return self.right.capability.id
+
+    def alive(self) -> bool:
+        """Whether neither it nor any ancestor was taken back."""
+        if self.revoked:
+            return False
+        # Read before the walk: whoever takes back marks first and moves the epoch afterwards, so a walk that
+        # missed the mark writes down an epoch that is already over.
+        epoch = self.family.epoch
+        walked: list[Node] = []
+        node: Node | None = self
+        while node is not None and node.seen != epoch and not node.revoked:
+            walked.append(node)
+            node = node.parent
+        if node is not None and node.revoked:
+            for each in walked:
+                each.revoked = True
+            return False
+        for each in walked:
+            each.seen = epoch
+        return True
+
+    def take_back(self) -> None:
+        """End it with everything derived from it, at once."""
+        self.taken_back = self.revoked = True
+        self.family.epoch += 1
+
+    def live(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.alive() and (self.expires is None or now < self.expires)
+
+    @property
+    def spent(self) -> bool:
+        """Whether its uses, or those of an ancestor, are used up."""
+        return any(node.uses >= (node.right.rules.max_uses or 0) for node in self.counted)
 
     def lineage(self) -> "Iterator[Node]":
         """Itself, then its ancestors up to the root grant."""
@@ -59,72 +175,88 @@ class Node:
             yield node
             waiting.extend(reversed(node.children))
 
-    def counted(self) -> "list[Node]":
-        """Those of its lineage whose uses are limited: one use of this one is a use of each of them."""
-        # constraints are merged at mint, so a limit above is also a limit here
-        if self.right.rules.max_uses is None:
-            return []
-        return [node for node in self.lineage() if node.right.rules.max_uses is not None]
+    def _counters(self) -> "tuple[Node, ...]":
+        above = () if self.parent is None else self.parent.counted
+        limit = self.right.rules.max_uses
+        # a limit that is no tighter than the parent's needs no count of its own
+        if limit is None or (self.parent is not None and limit == self.parent.right.rules.max_uses):
+            return above
+        return (*above, self)
 
-    @property
-    def spent(self) -> bool:
-        """Whether its uses, or those of an ancestor, are used up."""
-        return any(node.uses >= (node.right.rules.max_uses or 0) for node in self.counted())
-
-    def live(self, now: datetime) -> bool:
-        """Whether it is neither revoked nor expired."""
-        expires = self.right.capability.expires_at
-        return not self.revoked and (expires is None or now < expires)
+    def _buckets(self) -> tuple[Bucket, ...]:
+        above = () if self.parent is None else self.parent.buckets
+        shared = {bucket.rate for bucket in above}
+        return (*above, *(Bucket(rate) for rate in self.right.rules.rates if rate not in shared))
 
 
 class Derivation:
     """All capabilities of one kernel, found by id, by handle and by holder without a scan.
 
     Args:
-        mint_handle: Makes a fresh secret for each capability that becomes known.
+        mint_secret: Makes fresh bytes for the handle of each capability that becomes known.
     """
 
-    def __init__(self, mint_handle: Callable[[], Sealed]) -> None:
-        self._mint_handle = mint_handle
+    def __init__(self, mint_secret: Callable[[], bytes]) -> None:
+        self._mint_secret = mint_secret
         self._nodes: dict[CapabilityId, Node] = {}
-        self._by_handle: dict[bytes, Node] = {}
+        self._by_secret: dict[bytes, Node] = {}
         self._held: dict[PrincipalId, dict[CapabilityId, Node]] = {}
-        self._ended: dict[PrincipalId, deque[Node]] = {}
+        self._ended: OrderedDict[PrincipalId, deque[Node]] = OrderedDict()
+        self._ended_ids: OrderedDict[CapabilityId, None] = OrderedDict()
+        self.audit_seq = 0
+        """Highest number of an audit entry that the events name."""
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._nodes.values())
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a derivation tree is never pickled: it holds secrets")
 
     def get(self, capability: CapabilityId) -> Node | None:
-        """Find by public id."""
+        """Find by public id; what has ended and is on record may be forgotten."""
         return self._nodes.get(capability)
+
+    def has_ended(self, capability: CapabilityId) -> bool:
+        """Whether an id is that of a right that ended and was forgotten."""
+        return capability in self._ended_ids
+
+    def lately_ended(self, most: int) -> list[CapabilityId]:
+        """Ids of the rights that were forgotten last, oldest first."""
+        return list(islice(reversed(self._ended_ids), most))[::-1]
+
+    def find(self, handle: Sealed) -> Node | None:
+        """The node of a handle, unless it is another kernel's, or an earlier one's."""
+        if isinstance(handle, Handle):
+            return handle.node if handle.node.home is self else None
+        return self.by_handle(handle)
 
     def by_handle(self, handle: Sealed) -> Node | None:
         """Find by secret."""
-        return self._by_handle.get(handle.reveal())
+        return self._by_secret.get(handle.reveal())
 
     def live(self, now: datetime) -> list[Node]:
         """Every live capability, oldest first."""
         return [node for node in self._nodes.values() if node.live(now)]
 
     def held_by(self, principal: PrincipalId, now: datetime) -> list[Node]:
-        """Live capabilities of one holder, oldest first; those that have expired are put aside for good."""
+        """Live capabilities of one holder, oldest first; those that have ended are put aside for good."""
         held = self._held.get(principal, {})
         for node in [node for node in held.values() if not node.live(now)]:
             self._put_aside(node)
+            if not node.revoked:
+                self.forget([node])  # expired, and so is all that was derived from it
         return list(held.values())
 
     def recently_ended(self, principal: PrincipalId) -> list[Node]:
         """The last few that ended, for the wording of refusals."""
         return list(self._ended.get(principal, ()))
 
-    def end(self, node: Node) -> None:
-        """Judge a capability as revoked from now on; harmless when repeated."""
-        if not node.revoked:
-            node.revoked = True
-            self._put_aside(node)
+    def unsettled(self) -> list[Node]:
+        """Those that were taken back and whose descendants' ends are not all on record."""
+        return [node for node in self._nodes.values() if node.taken_back and node.recorded]
 
     def apply(self, event: Event) -> None:
         """Move on by one journaled event.
@@ -133,13 +265,21 @@ class Derivation:
             StorageCorrupt: The event does not fit: an unknown capability, or a child wider than its parent.
         """
         match event:
-            case CapabilityGranted(capability=capability):
-                self._add(capability)
-            case CapabilityRevoked(capability_ids=ids):
+            case CapabilityGranted(capability=capability, audit_seq=seq):
+                self.add(capability)
+                self.audit_seq = max(self.audit_seq, seq or 0)
+            case CapabilityRevoked(capability_ids=ids, audit_seq=seq):
                 for capability_id in ids:
                     node = self._known(capability_id)
-                    self.end(node)
+                    node.take_back()
                     node.recorded = True
+                    self._put_aside(node)
+                self.audit_seq = max(self.audit_seq, seq or 0)
+            case RevocationSettled(capability_ids=ids):
+                for capability_id in ids:
+                    settled = self._nodes.get(capability_id)  # gone with an ancestor that was settled before
+                    if settled is not None:
+                        self.forget(list(settled.descent()))
             case CapabilityUsed(capability_id=capability_id, uses=uses):
                 node = self._known(capability_id)
                 node.uses = max(node.uses, uses)
@@ -148,7 +288,12 @@ class Derivation:
                     f"the stream 'security' holds a {type(event).__name__}", "restore it from a backup"
                 )
 
-    def _add(self, capability: Capability) -> None:
+    def add(self, capability: Capability) -> Node:
+        """Take in a capability; it is alive if its parent is.
+
+        Raises:
+            StorageCorrupt: It is known already, its parent is not, or it is wider than its parent.
+        """
         if capability.id in self._nodes:
             raise StorageCorrupt(f"{capability.id} was granted twice", "restore the journal from a backup")
         right, parent = Right.of(capability), None
@@ -159,14 +304,30 @@ class Derivation:
                     f"{capability.id} is wider than its parent {parent.id}; no kernel grants that",
                     "restore the journal from a backup",
                 )
-        node = Node(right, self._mint_handle(), parent)
+        node = Node(right, self._mint_secret(), parent, self)
         if parent is not None:
-            parent.children.append(node)
+            parent.children[node] = None
         self._nodes[node.id] = node
-        self._by_handle[node.handle.reveal()] = node
+        self._by_secret[node.handle.reveal()] = node
         self._held.setdefault(capability.principal_id, {})[node.id] = node
-        if parent is not None and parent.revoked:
-            self.end(node)  # the parent ended while the grant was being written
+        return node
+
+    def forget(self, nodes: Iterable[Node]) -> None:
+        """Let go of what has ended; a handle that somebody still has goes on saying no."""
+        for node in nodes:
+            self._put_aside(node)
+            if self._nodes.pop(node.id, None) is None:
+                continue
+            del self._by_secret[node.handle.reveal()]
+            if node.parent is not None:
+                node.parent.children.pop(node, None)
+            self.remember_ended([node.id])
+
+    def remember_ended(self, ids: Iterable[CapabilityId]) -> None:
+        """Note ids of rights that ended, oldest first."""
+        self._ended_ids.update(dict.fromkeys(ids))
+        while len(self._ended_ids) > MAX_ENDED:
+            self._ended_ids.popitem(last=False)
 
     def _known(self, capability: CapabilityId) -> Node:
         node = self._nodes.get(capability)
@@ -178,9 +339,15 @@ class Derivation:
         return node
 
     def _put_aside(self, node: Node) -> None:
-        principal = node.right.capability.principal_id
-        if self._held.get(principal, {}).pop(node.id, None) is not None:
-            self._ended.setdefault(principal, deque(maxlen=REMEMBERED)).append(node)
+        held = self._held.get(node.principal)
+        if held is None or held.pop(node.id, None) is None:
+            return
+        if not held:
+            del self._held[node.principal]
+        self._ended.setdefault(node.principal, deque(maxlen=REMEMBERED)).append(node)
+        self._ended.move_to_end(node.principal)
+        if len(self._ended) > MAX_REMEMBERING:
+            self._ended.popitem(last=False)
 
 
 def attenuates(child: Right, parent: Right) -> bool:

@@ -1,14 +1,13 @@
 """The capability kernel: grants, narrows, judges, takes back; remembers by the stream "security".
 
-Judging is in `decision`, what a grant looks like in `minting`, the state in `derivation`; here is the order in
-which things become durable. Before a grant or a use takes effect it is audited and journaled; a revocation
-takes effect at once and is then recorded; an allow is audited and judged once more before it is returned.
-Whatever fails on the way, the answer is no. Production: `Kernel`; in memory: `mcp_interface.testing.FakeKernel`.
+Judging is in `decision`, the state in `derivation`, its journal in `stream`, giving in `granting`, taking back in
+`revocation`; here they come together, and an access is judged, recorded and counted. Before a grant or a use
+takes effect it is audited and journaled; a revocation takes effect at once and is then recorded; an allow is
+audited and judged once more before it is returned. Whatever fails on the way, the answer is no.
+Production: `Kernel`; in memory: `mcp_interface.testing.FakeKernel`.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -16,56 +15,59 @@ import msgspec
 
 from mcp_interface.address import Resource
 from mcp_interface.capability import (
+    Ask,
     Capability,
     Context,
     Explanation,
+    Facts,
     Grant,
     GrantOptions,
     Sealed,
     Verdict,
 )
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import NotFound, NotPermitted, UmbrellaError
-from mcp_interface.events import CapabilityGranted, CapabilityRevoked, CapabilityUsed, SecurityEvent
-from mcp_interface.ids import SYSTEM, CapabilityId, PrincipalId, TraceId, is_principal, new_id
-from mcp_interface.store import PAGE, EventStore
+from mcp_interface.errors import NotFound, UmbrellaError
+from mcp_interface.events import CapabilityUsed
+from mcp_interface.ids import SYSTEM, CapabilityId, PrincipalId
+from mcp_interface.store import EventStore
 from mcp_interface.telemetry import Telemetry
-from mcp_security import minting
 from mcp_security.audit import AuditSink
 from mcp_security.decision import choose, denial, judge, nearness
-from mcp_security.derivation import Derivation, Node
+from mcp_security.derivation import Handle, Node
+from mcp_security.granting import Granting
+from mcp_security.revocation import Revocation
+from mcp_security.stream import SecurityStream
 
-STREAM: Final = "security"
 HANDLE_BYTES: Final = 16
 CONSIDERED: Final = 20
 """Most capabilities that an explanation lists."""
-AUDIT_BATCH: Final = 500
-"""Entries of one revocation that are handed to the audit at a time."""
+CLOCK_LAG_S: Final = 1.0
+"""How late `validate` may notice that the wall clock was set forward; without that, an end is seen exactly."""
+_UNSTATED: Final = Facts()
 
 
 class Kernel:
-    """Implements `mcp_interface.capability.SecurityKernel`; made by `open`. One event loop, one writer."""
+    """Implements `mcp_interface.capability.SecurityKernel`; made by `open`.
+
+    One event loop, one writer; `validate` may be called from any thread.
+    """
 
     def __init__(
         self,
-        store: EventStore,
-        epoch: int,
+        stream: SecurityStream,
         audit: AuditSink,
         clock: Clock,
         entropy: Entropy,
         telemetry: Telemetry | None,
     ) -> None:
-        self._store = store
-        self._epoch = epoch
+        self._stream = stream
+        self._tree = stream.tree
         self._audit = audit
         self._clock = clock
-        self._entropy = entropy
+        self._monotonic = clock.monotonic
         self._telemetry = telemetry
-        self._tree = Derivation(lambda: Sealed(entropy.token(HANDLE_BYTES)))
-        self._version = 0
-        self._stale = False
-        self._latest = clock.now()
-        self._writing = asyncio.Lock()
+        self._granting = Granting(stream, audit, entropy, self._now, self._tell)
+        self._revocation = Revocation(stream, audit, self._now, self._tell)
 
     @classmethod
     async def open(
@@ -83,7 +85,7 @@ class Kernel:
             store: Where grants, uses and revocations are journaled.
             epoch: What `EventStore.claim` gave to the writer that this kernel writes for.
             audit: Where decisions are recorded.
-            clock: Time for expiry.
+            clock: Time for expiry and rates.
             entropy: Randomness for ids and handles.
             telemetry: Who is told as things happen; None tells nobody.
 
@@ -91,14 +93,33 @@ class Kernel:
             StorageCorrupt: The stream does not make sense; nothing is guessed.
             StorageUnavailable: Store or audit cannot be used.
         """
-        kernel = cls(store, epoch, audit, clock, entropy, telemetry)
-        await kernel._catch_up()
+        stream = SecurityStream(store, epoch, lambda: entropy.token(HANDLE_BYTES), clock.now())
+        await stream.load()
+        kernel = cls(stream, audit, clock, entropy, telemetry)
+        ends_at, names = audit.head[0], stream.tree.audit_seq
+        if ends_at < names:
+            # the trail may have been moved away by hand after damage, so this is evidence and no refusal
+            await audit.append(
+                kind="audit_behind_journal",
+                principal_id=SYSTEM,
+                details={"trail_ends_at": ends_at, "journal_names": names},
+            )
         await audit.append(
             kind="kernel_started",
             principal_id=SYSTEM,
-            details={"version": kernel._version, "capabilities": len(kernel._tree)},
+            details={"version": stream.version, "capabilities": len(stream.tree)},
         )
+        kernel._revocation.resume()
         return kernel
+
+    async def close(self) -> None:
+        """Put on record what revocations left behind, and keep a snapshot; harmless when repeated."""
+        await self._revocation.settled()
+        await self._stream.save()
+
+    async def settled(self) -> None:
+        """Wait until the end of everything that was revoked is on record."""
+        await self._revocation.settled()
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a kernel is never pickled: it holds secrets")
@@ -114,9 +135,17 @@ class Kernel:
             InvalidRecord: A rule of `Capability` or of a constraint does not hold.
             NotPermitted: The principal is an agent, a constraint is unknown, or it cannot be recorded.
         """
-        async with self._refusals(principal, resource), self._writer():
-            capability = minting.root(self._new_id(), principal, resource, options, self._now())
-            return await self._mint(capability, "capability_granted", principal)
+        return (await self.request_all(principal, [Ask(resource=resource, options=options)]))[0]
+
+    async def request_all(self, principal: PrincipalId, asks: Sequence[Ask]) -> Sequence[Grant]:
+        """Mint several root capabilities, all or none; see `SecurityKernel.request_all`.
+
+        Raises:
+            CallerMistaken: There are none, too many, or one names no resource.
+            NotPermitted: As `request`; nothing was minted.
+            InvalidRecord: As `request`.
+        """
+        return await self._granting.request_all(principal, asks)
 
     async def delegate(
         self,
@@ -133,57 +162,43 @@ class Kernel:
             NotPermitted: The parent does not hold, the depth is used up, the child would exceed the parent, a
                 constraint is unknown, or it cannot be recorded.
         """
-        async with self._refusals(holder, resource), self._writer():
-            parent = self._tree.by_handle(handle)
-            if parent is None:
-                raise NotPermitted(
-                    f"{holder} presents a handle that no capability has",
-                    "present a handle that this kernel gave since its last start",
-                    {"reason": "unknown_capability"},
-                )
-            capability = minting.child(self._new_id(), parent, holder, to, resource, options, self._now())
-            return await self._mint(capability, "capability_delegated", holder)
+        ask = Ask(handle=handle, resource=resource, options=options)
+        return (await self.delegate_all(holder, to, [ask]))[0]
 
-    def _new_id(self) -> CapabilityId:
-        return CapabilityId(new_id("cap", self._entropy))
+    async def delegate_all(
+        self, holder: PrincipalId, to: PrincipalId, asks: Sequence[Ask]
+    ) -> Sequence[Grant]:
+        """Hand on several rights, all or none; see `SecurityKernel.delegate_all`.
 
-    async def _mint(self, capability: Capability, kind: str, by: PrincipalId) -> Grant:
-        await self._audit.append(
-            kind=kind,
-            principal_id=capability.principal_id,
-            resource_uri=capability.resource_uri,
-            capability_id=capability.id,
-            decision="granted",
-            details={
-                "by": by,
-                "parent": capability.parent_capability_id,
-                "expires_at": capability.expires_at,
-                "depth": capability.delegation_depth,
-                "constraints": capability.constraints,
-            },
-        )
-        await self._journal([CapabilityGranted(timestamp=capability.granted_at, capability=capability)])
-        node = self._tree.get(capability.id)
-        assert node is not None  # the event that was just applied made it
-        if node.revoked:
-            raise NotPermitted(
-                f"{capability.parent_capability_id} was revoked while it was being handed on",
-                "ask its holder",
-                {"reason": "capability_revoked"},
-            )
-        self._tell(
-            "mcp.capability.granted",
-            capability_id=capability.id,
-            principal_id=capability.principal_id,
-            resource_uri=capability.resource_uri,
-        )
-        return Grant(capability, node.handle)
+        Raises:
+            CallerMistaken: There are none, too many, or one names no parent.
+            NotPermitted: As `delegate`; nothing was handed on.
+            InvalidRecord: As `delegate`.
+        """
+        return await self._granting.delegate_all(holder, to, asks)
 
     # -- judging -----------------------------------------------------------------------------------------
 
-    def validate(self, handle: Sealed, principal: PrincipalId, resource: Resource) -> Verdict:
-        """Judge one handle against one resource; pure and unrecorded."""
-        return self._decide(principal, resource, handle)
+    def validate(
+        self, handle: Sealed, principal: PrincipalId, resource: Resource, facts: Facts = _UNSTATED
+    ) -> Verdict:
+        """Judge one handle against one resource; pure and unrecorded. Safe from any thread."""
+        node = handle.node if handle.__class__ is Handle else self._tree.by_handle(handle)
+        # The short way answers only what the whole truth below would allow as well.
+        if (
+            node is not None
+            and node.allow is not None
+            and node.home is self._tree
+            and principal == node.principal
+            and resource.operation == node.operation
+            and resource.type == node.type
+            and (resource.path.startswith(node.prefix) or resource.path == node.exact)
+            and (node.expires is None or self._monotonic() < node.sure_until or self._in_time(node))
+            and (node.seen == node.family.epoch or node.alive())
+        ):
+            allow: Verdict = node.allow
+            return allow
+        return self._decide(principal, resource, handle, facts)
 
     async def authorize(
         self,
@@ -191,14 +206,15 @@ class Kernel:
         resource: Resource,
         context: Context = Context(),
         handle: Sealed | None = None,
+        facts: Facts = _UNSTATED,
     ) -> Verdict:
         """Judge, record, and count a use; see `SecurityKernel.authorize`. Never raises: an error is a no."""
         try:
-            verdict = await self._count_use(principal, resource, context, handle)
+            verdict = await self._count_use(principal, resource, context, handle, facts)
             verdict = await self._record(verdict, principal, resource, context)
             if verdict.allowed and not self._still_holds(verdict):
                 # revoked or expired while the record was being written: the later truth counts, and is recorded
-                later = self._decide(principal, resource, handle)
+                later = self._decide(principal, resource, handle, facts)
                 if later.allowed:
                     later = denial(principal, resource, "capability_revoked", "it ended while it was judged")
                 verdict = await self._record(later, principal, resource, context)
@@ -211,28 +227,20 @@ class Kernel:
                 message=f"{principal} may not {resource.operation} {resource.uri}: "
                 f"the decision could not be made or recorded ({code}); see umbrella doctor",
             )
-        if verdict.allowed:
-            self._tell(
-                "mcp.capability.validated",
-                principal_id=principal,
-                resource_uri=resource.uri,
-                capability_id=verdict.capability_id,
-            )
-        else:
-            self._tell(
-                "mcp.capability.denied",
-                principal_id=principal,
-                resource_uri=resource.uri,
-                reason=verdict.reason,
-            )
+        self._tell(
+            "mcp.capability.validated" if verdict.allowed else "mcp.capability.denied",
+            principal_id=principal,
+            resource_uri=resource.uri,
+            **({"capability_id": verdict.capability_id} if verdict.allowed else {"reason": verdict.reason}),
+        )
         return verdict
 
-    def explain(self, principal: PrincipalId, resource: Resource) -> Explanation:
+    def explain(self, principal: PrincipalId, resource: Resource, facts: Facts = _UNSTATED) -> Explanation:
         """Say why, without recording a decision."""
-        nodes = [node for node in self._candidates(principal) if node.right.resource.type == resource.type]
+        nodes = [node for node in self._candidates(principal) if node.type == resource.type]
         nodes.sort(key=lambda node: nearness(node.right, resource), reverse=True)
-        verdict = self._decide(principal, resource, None)
-        nearest = self._tree.get(verdict.capability_id) if verdict.capability_id is not None else None
+        verdict = self._decide(principal, resource, None, facts)
+        nearest = next((node for node in nodes if node.id == verdict.capability_id), None)
         return Explanation(
             principal_id=principal,
             resource_uri=resource.uri,
@@ -241,47 +249,87 @@ class Kernel:
             chain=[node.right.capability for node in nearest.lineage()] if nearest is not None else [],
         )
 
-    def _decide(self, principal: PrincipalId, resource: Resource, handle: Sealed | None) -> Verdict:
+    def _in_time(self, node: Node) -> bool:
+        """Read the clock whether a right still holds, and note for how long that need not be done again."""
+        elapsed = self._monotonic()  # before the wall clock: what passes between the two is on the safe side
+        left = (node.expires - self._now()).total_seconds() if node.expires is not None else CLOCK_LAG_S
+        node.sure_until = elapsed + min(left, CLOCK_LAG_S) if left > 0 else float("-inf")
+        return left > 0
+
+    def _decide(
+        self, principal: PrincipalId, resource: Resource, handle: Sealed | None, facts: Facts
+    ) -> Verdict:
         now = self._now()
         if handle is not None:
-            node = self._tree.by_handle(handle)
+            node = self._tree.find(handle)
             if node is None:
                 return denial(principal, resource, "unknown_capability", "no capability has this handle")
-            return self._judge(node, principal, resource, now)
+            return self._judge(node, principal, resource, now, facts)
         judged = (
-            (node.right, self._judge(node, principal, resource, now)) for node in self._candidates(principal)
+            (node.right, self._judge(node, principal, resource, now, facts))
+            for node in self._candidates(principal)
         )
         return choose(judged, principal, resource)
 
     def _candidates(self, principal: PrincipalId) -> list[Node]:
-        return [*self._tree.held_by(principal, self._now()), *self._tree.recently_ended(principal)]
+        tree = self._tree
+        return [*tree.held_by(principal, self._now()), *tree.recently_ended(principal)]
 
-    def _judge(self, node: Node, principal: PrincipalId, resource: Resource, now: datetime) -> Verdict:
-        return judge(node.right, principal, resource, now, revoked=node.revoked, spent=node.spent)
-
-    async def _count_use(
-        self, principal: PrincipalId, resource: Resource, context: Context, handle: Sealed | None
+    def _judge(
+        self, node: Node, principal: PrincipalId, resource: Resource, now: datetime, facts: Facts
     ) -> Verdict:
-        """Judge; if a counted right allows, journal the use under the lock before anybody else may judge it."""
-        verdict = self._decide(principal, resource, handle)
-        if not self._counted(verdict):
-            return verdict
-        async with self._writer():
-            verdict = self._decide(principal, resource, handle)
-            uses = [
-                CapabilityUsed(timestamp=self._now(), capability_id=node.id, uses=node.uses + 1)
-                for node in self._counted(verdict)
-            ]
-            if uses:
-                await self._journal(uses, context.trace_id)
+        verdict = judge(
+            node.right, principal, resource, now, facts=facts, revoked=not node.alive(), spent=node.spent
+        )
+        if verdict.allowed and node.buckets:
+            elapsed = self._clock.monotonic()
+            wait = max(bucket.wait(elapsed) for bucket in node.buckets)
+            if wait > 0:
+                why = f"the rate_limit of {node.id} is reached; it allows the next in {wait:.3g} s"
+                return denial(principal, resource, "constraint_violated", why, node.right)
         return verdict
 
-    def _counted(self, verdict: Verdict) -> list[Node]:
-        node = self._tree.get(verdict.capability_id) if verdict.capability_id is not None else None
-        return node.counted() if verdict.allowed and node is not None else []
+    async def _count_use(
+        self,
+        principal: PrincipalId,
+        resource: Resource,
+        context: Context,
+        handle: Sealed | None,
+        facts: Facts,
+    ) -> Verdict:
+        """Judge; if a counted right allows, journal the use under the lock before anybody else may judge it."""
+        verdict = self._decide(principal, resource, handle, facts)
+        node = self._allowing(verdict)
+        if node is None or not node.counted:
+            self._draw(node)
+            return verdict
+        async with self._stream.writer():
+            verdict = self._decide(principal, resource, handle, facts)
+            node = self._allowing(verdict)
+            self._draw(node)
+            if node is not None and node.counted:
+                now = self._now()
+                uses = [
+                    CapabilityUsed(timestamp=now, capability_id=each.id, uses=each.uses + 1)
+                    for each in node.counted
+                ]
+                await self._stream.append(uses, context.trace_id)
+        return verdict
+
+    def _draw(self, node: Node | None) -> None:
+        """Use one of each rate; nothing is awaited between the judgement and this."""
+        if node is not None:
+            elapsed = self._clock.monotonic()
+            for bucket in node.buckets:
+                bucket.take(elapsed)
+
+    def _allowing(self, verdict: Verdict) -> Node | None:
+        if not verdict.allowed or verdict.capability_id is None:
+            return None
+        return self._tree.get(verdict.capability_id)
 
     def _still_holds(self, verdict: Verdict) -> bool:
-        node = self._tree.get(verdict.capability_id) if verdict.capability_id is not None else None
+        node = self._allowing(verdict)
         return node is not None and node.live(self._now())
 
     async def _record(
@@ -315,74 +363,24 @@ class Kernel:
             NotPermitted: `by` is neither its holder, nor holder of an ancestor, nor `system`.
             UmbrellaError: Store or audit refused; see above.
         """
-        node = self._tree.get(capability)
+        tree = self._tree
+        node = tree.get(capability)
         if node is None:
+            if tree.has_ended(capability):
+                return []
             raise NotFound(f"no capability {capability!r}", "see umbrella caps list")
-        return await self._end([node], by, reason)
+        return await self._revocation.end([node], by, reason)
 
     async def revoke_all(
         self, principal: PrincipalId, by: PrincipalId, reason: str = ""
     ) -> Sequence[CapabilityId]:
         """Take back everything a principal holds, with everything derived from it; as `revoke` otherwise."""
-        held = self._tree.held_by(principal, self._now())
+        tree = self._tree
+        held = tree.held_by(principal, self._now())  # first: it puts aside what has ended
         unrecorded = [
-            node for node in self._tree.recently_ended(principal) if node.revoked and not node.recorded
+            node for node in tree.recently_ended(principal) if node.taken_back and not node.recorded
         ]
-        return await self._end([*held, *unrecorded], by, reason)
-
-    async def _end(self, roots: Iterable[Node], by: PrincipalId, reason: str) -> list[CapabilityId]:
-        roots = list(roots)
-        for node in roots:
-            if by != SYSTEM and all(by != above.right.capability.principal_id for above in node.lineage()):
-                await self._refuse_revocation(node, by)
-        for root in roots:
-            for node in root.descent():
-                self._tree.end(node)
-        async with self._writer():
-            # only now: a delegation that was being written may have added a child, and another revocation may
-            # have recorded some of these
-            ending = {node.id: node for root in roots for node in root.descent() if not node.recorded}
-            if ending:
-                await self._record_ends(list(ending.values()), by, reason)
-        for capability_id in ending:
-            self._tell("mcp.capability.revoked", {"count": 1}, capability_id=capability_id)
-        return list(ending)
-
-    async def _record_ends(self, nodes: list[Node], by: PrincipalId, reason: str) -> None:
-        for start in range(0, len(nodes), AUDIT_BATCH):
-            await asyncio.gather(
-                *(
-                    self._audit.append(
-                        kind="capability_revoked",
-                        principal_id=node.right.capability.principal_id,
-                        resource_uri=node.right.capability.resource_uri,
-                        capability_id=node.id,
-                        decision="revoked",
-                        reason=reason,
-                        details={"by": by},
-                    )
-                    for node in nodes[start : start + AUDIT_BATCH]
-                )
-            )
-        ids = [node.id for node in nodes]
-        await self._journal(
-            [CapabilityRevoked(timestamp=self._now(), capability_ids=ids, by=by, reason=reason)]
-        )
-
-    async def _refuse_revocation(self, node: Node, by: PrincipalId) -> None:
-        await self._audit.append(
-            kind="revocation_denied",
-            principal_id=by,
-            resource_uri=node.right.capability.resource_uri,
-            capability_id=node.id,
-            decision="denied",
-            reason="wrong_principal",
-        )
-        raise NotPermitted(
-            f"{by} may not take back {node.id}: it holds neither it nor what it came from",
-            "ask its holder, or the node's owner",
-            {"reason": "wrong_principal"},
-        )
+        return await self._revocation.end([*held, *unrecorded], by, reason)
 
     # -- looking up --------------------------------------------------------------------------------------
 
@@ -401,7 +399,7 @@ class Kernel:
             NotFound: No live capability of that id belongs to the principal.
         """
         node = self._tree.get(capability)
-        if node is None or node.right.capability.principal_id != principal or not node.live(self._now()):
+        if node is None or node.principal != principal or not node.live(self._now()):
             raise NotFound(f"{principal} holds no live capability {capability!r}", "see umbrella caps list")
         return node.handle
 
@@ -409,72 +407,11 @@ class Kernel:
 
     def _now(self) -> datetime:
         """The present, never earlier than any instant seen: a clock set back revives nothing."""
-        self._latest = max(self._latest, self._clock.now())
-        return self._latest
-
-    @asynccontextmanager
-    async def _writer(self) -> AsyncIterator[None]:
-        """Be the only one who decides and writes, on a state that agrees with the journal."""
-        async with self._writing:
-            if self._stale:
-                await self._catch_up()
-            yield
-
-    async def _catch_up(self) -> None:
-        while records := await self._store.read(STREAM, after=self._version, limit=PAGE):
-            for record in records:
-                self._tree.apply(record.event)
-                self._version = record.version
-                self._latest = max(self._latest, record.event.timestamp)
-        self._stale = False
-
-    async def _journal(self, events: Sequence[SecurityEvent], trace_id: TraceId | None = None) -> None:
-        """Write, then apply. After any failure, or cancellation, the journal is read again before the next write."""
-        self._stale = True
-        records = await self._store.append(
-            STREAM, events, expected=self._version, epoch=self._epoch, trace_id=trace_id
-        )
-        for event in events:
-            self._tree.apply(event)
-        self._version = records[-1].version
-        self._stale = False
-
-    @asynccontextmanager
-    async def _refusals(self, principal: PrincipalId, resource: Resource | None) -> AsyncIterator[None]:
-        """Record why a grant was refused; turn what is not a refusal of ours into one."""
-        try:
-            yield
-        except NotPermitted as error:
-            await self._record_refusal(principal, resource, error)
-            raise
-        except UmbrellaError as error:
-            if error.code in {"invalid_record", "invalid_address", "invalid_input"}:
-                await self._record_refusal(principal, resource, error)
-                raise
-            raise NotPermitted(
-                f"the grant could not be recorded, so it was not made: {error.message}",
-                error.remedy,
-                {"reason": "security_error", "cause": error.code},
-            ) from error
-
-    async def _record_refusal(
-        self, principal: PrincipalId, resource: Resource | None, error: UmbrellaError
-    ) -> None:
-        try:
-            await self._audit.append(
-                kind="capability_denied",
-                principal_id=principal if is_principal(principal) else SYSTEM,
-                resource_uri=None if resource is None else resource.uri,
-                decision="denied",
-                reason=str(error.details.get("reason") or error.details.get("rule") or error.code),
-                details={"message": error.message},
-            )
-        except UmbrellaError as broken:
-            raise NotPermitted(
-                f"refused, and the refusal could not be recorded: {error.message}",
-                broken.remedy,
-                {"reason": "security_error", "cause": broken.code},
-            ) from broken
+        stream, now = self._stream, self._clock.now()
+        if now < stream.latest:
+            return stream.latest
+        stream.latest = now
+        return now
 
     def _tell(self, name: str, measurements: Mapping[str, float] | None = None, /, **metadata: Any) -> None:
         if self._telemetry is not None:

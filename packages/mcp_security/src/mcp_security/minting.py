@@ -25,7 +25,7 @@ def root(
     if is_id("agent", principal):
         why = "an agent gets rights by delegation, not by asking"
         raise refused(denial(principal, resource, "no_capability", why))
-    constraints = read(options.constraints)
+    constraints = read(options.constraints, resource.type)
     depth = DEFAULT_DEPTH if options.delegation_depth is None else options.delegation_depth
     return _checked(
         Capability(
@@ -60,7 +60,7 @@ def child(
     above = parent.right.capability
     wanted = parent.right.resource if resource is None else resource
     _require_covered(parent, holder, wanted, now)
-    constraints = merge(parent.right.rules.limits, options.constraints)
+    constraints = merge(parent.right.rules.limits, options.constraints, wanted.type)
     capability = _checked(
         Capability(
             id=id_,
@@ -87,7 +87,7 @@ def refused(verdict: Verdict) -> NotPermitted:
 
 def _require_covered(parent: Node, holder: PrincipalId, wanted: Resource, now: datetime) -> None:
     right = parent.right
-    verdict = judge(right, holder, right.resource, now, revoked=parent.revoked, spent=parent.spent)
+    verdict = judge(right, holder, right.resource, now, revoked=not parent.alive(), spent=parent.spent)
     # that limits cut holes into the whole pattern is no obstacle: the merge hands the holes on
     if not verdict.allowed and (verdict.reason != "constraint_violated" or right.fault is not None):
         raise refused(verdict)

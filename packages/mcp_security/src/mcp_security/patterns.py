@@ -67,6 +67,19 @@ class Paths(msgspec.Struct, frozen=True):
         """Whether no segment is a glob."""
         return not any("*" in segment for segment in self.segments)
 
+    @property
+    def reach(self) -> tuple[str, str] | None:
+        """What the path of a `Resource` begins with to be included, and the one path that need not.
+
+        With a glob it takes more to tell, and this is None.
+        """
+        if not self.literal:
+            return None
+        exact = "/".join(self.segments)
+        if not self.subtree:
+            return "\0", exact  # no resource begins with a control character
+        return (f"{exact}/" if exact else ""), exact
+
     def includes(self, inner: "Paths") -> bool:
         """Tell whether every path of `inner` is one of these, component by component."""
         mine, theirs = self.segments, inner.segments

@@ -1,0 +1,213 @@
+import asyncio
+import threading
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from mcp_interface.address import parse_resource
+from mcp_interface.capability import GrantOptions
+from mcp_interface.errors import StorageUnavailable
+from mcp_interface.events import CapabilityRevoked, RevocationSettled
+from mcp_interface.ids import SYSTEM
+from mcp_security import revocation
+
+DATA = "mcp://fs/read/data/**"
+X = parse_resource("mcp://fs/read/data/x")
+
+
+async def chain(kernel: Any, room: Any, length: int) -> list[Any]:
+    grants = [await room.root(kernel, DATA, delegation_depth=1000)]
+    holders = [room.owner, *(room.agents[at % 2] for at in range(length))]
+    for giver, taker in pairwise(holders):
+        grants.append(await kernel.delegate(grants[-1].handle, giver, taker))
+    return grants
+
+
+def test_revoking_the_root_ends_the_leaf_of_a_thousand_at_once(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grants = await chain(kernel, room, 1000)
+            leaf, holder = grants[-1], grants[-1].capability.principal_id
+            assert leaf.capability.delegation_depth == 0
+            assert kernel.validate(leaf.handle, holder, X).allowed
+            ending = kernel.revoke(grants[0].capability.id, room.owner)
+            ending.send(None)  # up to where it first waits
+            assert kernel.validate(leaf.handle, holder, X).reason == "capability_revoked"
+            ending.close()
+            assert len(await kernel.revoke(grants[0].capability.id, room.owner)) == 1000
+            await kernel.settled()
+            assert kernel.capabilities() == []
+
+    asyncio.run(scenario())
+
+
+def test_the_middle_of_a_family_ends_and_the_rest_lives(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grants = await chain(kernel, room, 6)
+            sibling = await kernel.delegate(grants[0].handle, room.owner, room.agents[3])
+            await kernel.revoke(grants[3].capability.id, SYSTEM)
+            alive = [
+                kernel.validate(grant.handle, grant.capability.principal_id, X).allowed for grant in grants
+            ]
+            assert alive == [True] * 3 + [False] * 4
+            assert kernel.validate(sibling.handle, room.agents[3], X).allowed
+
+    asyncio.run(scenario())
+
+
+def test_more_than_are_listed_end_at_once_and_are_recorded_behind(room, monkeypatch) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 3)
+    monkeypatch.setattr(revocation, "BATCH", 2)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            for at in range(10):
+                child = await kernel.delegate(root.handle, room.owner, room.agents[at % 4])
+                await kernel.delegate(child.handle, room.agents[at % 4], room.agents[0])
+            ended = await kernel.revoke(root.capability.id, room.owner, "enough")
+            assert len(ended) == 3 and ended[0] == root.capability.id
+            assert all(not kernel.held_by(agent) for agent in room.agents)
+            await kernel.settled()
+            told = [entry.capability_id for entry in await room.trail() if entry.decision == "revoked"]
+            assert len(told) == len(set(told)) == 21
+            records = await room.store.read("security")
+            assert isinstance(records[-1].event, RevocationSettled)
+            assert len(kernel._tree) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_process_that_dies_before_all_is_recorded_goes_on_at_its_next_start(room, monkeypatch) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 1)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            for _ in range(5):
+                await kernel.delegate(root.handle, room.owner, room.agents[0])
+            ended = await kernel.revoke(root.capability.id, room.owner)
+            assert len(ended) == 1
+            for task in kernel._revocation._settling:
+                task.cancel()
+        async with room.kernel() as kernel:
+            assert kernel.held_by(room.agents[0]) == []
+            await kernel.settled()
+            told = {entry.capability_id for entry in await room.trail() if entry.decision == "revoked"}
+            assert len(told) == 6
+        async with room.kernel() as kernel:
+            assert len(kernel._tree) == 0
+            assert await kernel.revoke(root.capability.id, room.owner) == []
+
+    asyncio.run(scenario())
+
+
+def test_what_could_not_be_recorded_stays_ended_and_repeating_records_it(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grant = await room.given(kernel, DATA)
+            room.store_broken = True
+            with pytest.raises(StorageUnavailable):
+                await kernel.revoke(grant.capability.id, room.owner)
+            assert kernel.validate(grant.handle, room.agents[0], X).reason == "capability_revoked"
+            room.store_broken = False
+            assert await kernel.revoke_all(room.agents[0], SYSTEM) == [grant.capability.id]
+            events = [record.event for record in await room.store.read("security")]
+            assert sum(isinstance(event, CapabilityRevoked) for event in events) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_child_revoked_while_its_parents_end_is_being_recorded_is_recorded_once(room, monkeypatch) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 1)
+    monkeypatch.setattr(revocation, "BATCH", 1)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            children = [await kernel.delegate(root.handle, room.owner, agent) for agent in room.agents]
+            await asyncio.gather(
+                kernel.revoke(root.capability.id, room.owner),
+                *(kernel.revoke(child.capability.id, room.owner) for child in children),
+            )
+            await kernel.settled()
+            told = [entry.capability_id for entry in await room.trail() if entry.decision == "revoked"]
+            assert set(told) == {grant.capability.id for grant in (root, *children)}
+            assert len(kernel._tree) == 0
+        async with room.kernel() as kernel:
+            assert kernel.capabilities() == []
+
+    asyncio.run(scenario())
+
+
+def test_no_thread_sees_an_allow_after_the_revocation_began(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            for _ in range(20):
+                grants = await chain(kernel, room, 5)
+                leaf, holder = grants[-1], grants[-1].capability.principal_id
+                revoked, late, begun = threading.Event(), [], threading.Barrier(5)
+
+                def look(leaf=leaf, holder=holder, revoked=revoked, late=late, begun=begun) -> None:
+                    begun.wait()
+                    while True:
+                        over = revoked.is_set()
+                        if not kernel.validate(leaf.handle, holder, X).allowed:
+                            return
+                        if over:
+                            late.append(True)
+                            return
+
+                threads = [threading.Thread(target=look) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                begun.wait()
+                ending = kernel.revoke(grants[2].capability.id, SYSTEM)
+                ending.send(None)
+                revoked.set()
+                for thread in threads:
+                    await asyncio.to_thread(thread.join)
+                ending.close()
+                assert not late
+
+    asyncio.run(scenario())
+
+
+def test_a_single_use_holds_under_sixty_four_threads(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grant = await room.given(kernel, DATA, constraints={"max_uses": 1})
+            loop, allowed, begun = asyncio.get_running_loop(), [], threading.Barrier(64)
+
+            def use() -> None:
+                begun.wait()
+                if kernel.validate(grant.handle, room.agents[0], X).allowed:
+                    threading.Event().wait(0.001)  # a yield between the look and the act
+                work = kernel.authorize(room.agents[0], X, handle=grant.handle)
+                allowed.append(asyncio.run_coroutine_threadsafe(work, loop).result(60).allowed)
+
+            threads = [threading.Thread(target=use) for _ in range(64)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
+            assert sorted(allowed) == [False] * 63 + [True]
+
+    asyncio.run(scenario())
+
+
+def test_an_expired_right_is_forgotten_and_stays_a_no(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA, expires_in=timedelta(seconds=5))
+            child = await kernel.delegate(root.handle, room.owner, room.agents[0], options=GrantOptions())
+            room.clock.advance(6)
+            assert kernel.held_by(room.agents[0]) == kernel.held_by(room.owner) == []
+            assert len(kernel._tree) == 0
+            assert kernel.validate(child.handle, room.agents[0], X).reason == "expired"
+            assert (await kernel.authorize(room.agents[0], X)).reason == "expired"
+
+    asyncio.run(scenario())

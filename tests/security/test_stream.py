@@ -1,0 +1,139 @@
+import asyncio
+
+import msgspec
+
+from mcp_interface.address import parse_resource
+from mcp_interface.capability import Ask, GrantOptions
+from mcp_interface.errors import CallerMistaken, NotPermitted
+from mcp_security import stream
+
+DATA = "mcp://fs/read/data/**"
+X = parse_resource("mcp://fs/read/data/x")
+
+
+def test_a_snapshot_changes_nothing_but_how_much_is_read(room, monkeypatch) -> None:
+    monkeypatch.setattr(stream, "SNAPSHOT_EVERY", 4)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA, constraints={"max_uses": 3})
+            kept = [await kernel.delegate(root.handle, room.owner, agent) for agent in room.agents[:3]]
+            await kernel.authorize(room.agents[0], X)
+            await kernel.revoke(kept[1].capability.id, room.owner)
+        snapshot = await room.store.load_snapshot("security")
+        assert snapshot is not None and snapshot.version == 7
+        read = room.store.read
+        seen = []
+
+        async def watched(*args, **fields):
+            records = await read(*args, **fields)
+            seen.extend(records)
+            return records
+
+        room.store.read = watched
+        async with room.kernel() as kernel:
+            assert seen == []
+            assert [one.id for one in kernel.capabilities()] == [
+                grant.capability.id for grant in (root, kept[0], kept[2])
+            ]
+            assert await kernel.revoke(kept[1].capability.id, room.owner) == []
+            uses = [(await kernel.authorize(room.agents[2], X)).allowed for _ in range(3)]
+            assert uses == [True, True, False]
+
+    asyncio.run(scenario())
+
+
+def test_a_damaged_or_unknown_snapshot_is_passed_over(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grant = await room.given(kernel, DATA)
+        sound = await room.store.load_snapshot("security")
+        for damaged in (
+            msgspec.structs.replace(sound, state=sound.state[:-9]),
+            msgspec.structs.replace(sound, schema="security/99"),
+        ):
+            await room.store.save_snapshot(damaged)
+            async with room.kernel() as kernel:
+                assert grant.capability in kernel.capabilities()
+
+    asyncio.run(scenario())
+
+
+def test_a_trail_that_ends_before_what_the_journal_names_is_noted(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            await room.given(kernel, DATA)
+        for file in room.path.parent.glob("audit*"):
+            file.unlink()
+        async with room.kernel() as kernel:
+            noted = [entry for entry in await room.trail() if entry.kind == "audit_behind_journal"]
+            assert [entry.details["journal_names"] > 0 for entry in noted] == [True]
+
+    asyncio.run(scenario())
+
+
+def test_a_bundle_is_one_step_in_the_journal_and_names_the_one_that_fails(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            inside, outside = parse_resource("mcp://fs/read/data/a"), parse_resource("mcp://fs/read/etc/b")
+            version = len(await room.store.read("security"))
+            try:
+                await kernel.delegate_all(
+                    room.owner,
+                    room.agents[0],
+                    [Ask(handle=root.handle, resource=inside), Ask(handle=root.handle, resource=outside)],
+                )
+            except NotPermitted as error:
+                assert "etc/b" in error.message
+            else:
+                raise AssertionError("it was handed on")
+            assert len(await room.store.read("security")) == version
+            last = (await room.trail())[-1]
+            assert (last.kind, last.resource_uri) == ("capability_denied", outside.uri)
+            for bundle in ([], [Ask(resource=X)] * 101):
+                try:
+                    await kernel.request_all(room.owner, bundle)
+                except CallerMistaken as error:
+                    assert "bundle" in error.message
+                else:
+                    raise AssertionError("it was minted")
+
+    asyncio.run(scenario())
+
+
+def test_each_grant_in_the_journal_names_its_entry_in_the_trail(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grant = await room.given(kernel, DATA)
+            await kernel.revoke(grant.capability.id, room.owner)
+            entries = {entry.seq: entry for entry in await room.trail()}
+            for record in await room.store.read("security"):
+                seq = getattr(record.event, "audit_seq", None)
+                if seq is not None:
+                    assert entries[seq].capability_id is not None
+            named = [getattr(record.event, "audit_seq", None) for record in await room.store.read("security")]
+            assert [seq is not None for seq in named] == [True, True, True, False]
+
+    asyncio.run(scenario())
+
+
+def test_a_handle_object_of_an_earlier_kernel_is_nobodys(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            old = await room.given(kernel, DATA)
+        async with room.kernel() as kernel:
+            verdict = kernel.validate(old.handle, room.agents[0], X)
+            assert verdict.reason == "unknown_capability"
+            for work in (
+                kernel.delegate(old.handle, room.agents[0], room.agents[1]),
+                kernel.delegate(old.handle, room.agents[0], room.agents[1], options=GrantOptions()),
+            ):
+                try:
+                    await work
+                except NotPermitted as error:
+                    assert error.details["reason"] == "unknown_capability"
+                else:
+                    raise AssertionError("it was handed on")
+
+    asyncio.run(scenario())
