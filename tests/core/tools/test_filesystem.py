@@ -9,9 +9,19 @@ from typing import Any
 
 import pytest
 
-from mcp_core.tools import ListDirectory, ReadFile, WriteFile, filesystem_tools
+from mcp_core.tools.filesystem import (
+    CreateDirectory,
+    DeleteFile,
+    EditFile,
+    ListDirectory,
+    MoveFile,
+    ReadFile,
+    SearchFiles,
+    WriteFile,
+    filesystem_tools,
+)
 from mcp_interface.address import resource
-from mcp_interface.capability import Verdict
+from mcp_interface.capability import Facts, Need, Verdict
 from mcp_interface.clock import SystemEntropy
 from mcp_interface.errors import CallerMistaken, NotFound, NotPermitted, WorldBroken
 from mcp_interface.ids import new_id
@@ -20,10 +30,11 @@ from mcp_interface.tool import Tool, ToolContext, ToolResult
 from mcp_security.validators.filesystem import FilesystemGate
 
 
-def use(tool: Any, args: dict[str, Any], *coverings: str) -> ToolResult:
-    """Run a tool with an allow of each pattern."""
+def use(tool: Any, args: dict[str, Any], *coverings: str, limits: dict[str, Any] | None = None) -> ToolResult:
+    """Run a tool with an allow of each pattern, all with these limits."""
     verdicts = [
-        Verdict(allowed=True, reason="allowed", message="", covering=covering) for covering in coverings
+        Verdict(allowed=True, reason="allowed", message="", covering=covering, limits=limits or {})
+        for covering in coverings
     ]
     context = ToolContext(
         execution_id=new_id("exec", SystemEntropy()),
@@ -54,6 +65,7 @@ def test_each_tool_passes_the_exam(folder: Path) -> None:
 
         return made
 
+    number = iter(range(100))
     relative = {"path": "a.txt"}
     file = {"path": str(folder / "a.txt")}
     bad = [{}, relative, {"path": f"{folder}/../x"}, {**file, "other": 1}, {"path": f"{folder}/*"}]
@@ -61,18 +73,57 @@ def test_each_tool_passes_the_exam(folder: Path) -> None:
         (ReadFile, file),
         (WriteFile, {**file, "content": "new"}),
         (ListDirectory, {"path": str(folder)}),
+        (SearchFiles, {"path": str(folder), "text": "e"}),
+        (EditFile, {**file, "old_text": "e", "new_text": "e"}),
     ):
-        asyncio.run(check_tool(maker(kind), good=good, bad=bad))
+        wrong = [{**good, **one} if one else one for one in bad]
+        asyncio.run(check_tool(maker(kind), good=good, bad=wrong))
+
+    # the exam calls twice: what cannot be done twice gets a gate that undoes it
+    class Undoing(FilesystemGate):
+        def rename(self, *arguments: Any, **options: Any) -> None:
+            super().rename(*arguments, **options)
+            os.rename(arguments[3], arguments[2])
+
+        def unlink(self, covering: str, path: str) -> None:
+            super().unlink(covering, path)
+            Path(path).touch()
+
+        def make_directory(self, covering: str, path: str) -> None:
+            super().make_directory(covering, path)
+            os.rename(path, f"{path}{next(number)}")
+
+    def undone(kind: Any) -> Any:
+        @asynccontextmanager
+        async def made() -> AsyncIterator[Tool]:
+            yield kind(Undoing())
+
+        return made
+
+    moved = {"path": file["path"], "new_path": f"{folder}/b.txt"}
+    beside = [
+        {**moved, "new_path": path} for path in ("b.txt", f"{folder}/../b", f"{folder}/b/", f"{folder}/*")
+    ]
+    asyncio.run(check_tool(undone(MoveFile), good=moved, bad=[*bad, *beside, file]))
+    asyncio.run(check_tool(undone(DeleteFile), good=file, bad=bad))
+    asyncio.run(check_tool(undone(CreateDirectory), good={"path": f"{folder}/d"}, bad=bad))
+
+
+EXTRA = {
+    "write_file": {"content": ""},
+    "edit_file": {"old_text": "a", "new_text": "b"},
+    "move_file": {"new_path": "/a/b"},
+}
+"""What a tool needs beside the path."""
 
 
 @pytest.mark.parametrize(
     "path", ["a", "./a", "/a/../b", "/a//b", "/a/", "/", "", "/a/\0b", "/a/*", "/a/**", "~", "/" + "a" * 5000]
 )
-@pytest.mark.parametrize("tool", filesystem_tools(FilesystemGate()))
+@pytest.mark.parametrize("tool", filesystem_tools(FilesystemGate()), ids=lambda tool: tool.info().name)
 def test_a_path_that_is_not_plain_and_absolute_is_refused(tool, path) -> None:
-    args = {"path": path, **({"content": ""} if isinstance(tool, WriteFile) else {})}
     with pytest.raises(CallerMistaken):
-        tool.validate_args(args)
+        tool.validate_args({"path": path, **EXTRA.get(tool.info().name, {})})
 
 
 @pytest.mark.parametrize(
@@ -83,21 +134,69 @@ def test_the_wrong_argument_is_named(wrong) -> None:
         ReadFile(FilesystemGate()).validate_args({"path": "/a/b", **wrong})
 
 
-def test_the_right_is_on_the_very_path() -> None:
-    read, write, listing = filesystem_tools(FilesystemGate())
-    assert read.needs({"path": "/a/b"}) == [resource("fs", "read", "/a/b")]
-    assert write.needs({"path": "/a/b", "content": ""}) == [resource("fs", "write", "/a/b")]
-    assert listing.needs({"path": "/a/b"}) == [resource("fs", "list", "/a/b")]
+def test_the_right_is_on_the_very_path_and_says_how_much_is_written() -> None:
+    def needs(tool: type, **more: Any) -> list[tuple[str, int | None]]:
+        found = tool(FilesystemGate()).needs({"path": "/a/b", **more})
+        return [(need.resource.uri, need.facts.size) for need in found]
+
+    assert needs(ReadFile) == [("mcp://fs/read/a/b", 0)]
+    assert needs(WriteFile, content="ö") == [("mcp://fs/write/a/b", 2)]
+    assert needs(ListDirectory) == [("mcp://fs/list/a/b", 0)]
+    assert needs(EditFile, old_text="a", new_text="", max_bytes=7) == [
+        ("mcp://fs/write/a/b", 7), ("mcp://fs/read/a/b", 0)
+    ]  # fmt: skip
+    assert needs(SearchFiles) == [("mcp://fs/list/a/b/", 0)]
+    assert needs(SearchFiles, text="x") == [("mcp://fs/list/a/b/", 0), ("mcp://fs/read/a/b/", 0)]
+    assert needs(MoveFile, new_path="/c") == [
+        ("mcp://fs/delete/a/b", None), ("mcp://fs/write/c", None), ("mcp://fs/read/a/b", None)
+    ]  # fmt: skip
+    assert needs(DeleteFile) == [("mcp://fs/delete/a/b", 0)]
+    assert needs(CreateDirectory) == [("mcp://fs/write/a/b", 0)]
 
 
 def test_only_what_reads_says_so() -> None:
     infos = {tool.info().name: tool.info() for tool in filesystem_tools(FilesystemGate())}
-    assert {name: info.read_only for name, info in infos.items()} == {
-        "read_file": True,
-        "write_file": False,
-        "list_directory": True,
-    }
+    assert [name for name, info in infos.items() if info.read_only] == [
+        "read_file", "list_directory", "search_files"
+    ]  # fmt: skip
+    assert [name for name, info in infos.items() if not info.read_only and not info.destructive] == [
+        "create_directory"
+    ]
+    # after a crash only these are called again without asking
+    assert [name for name, info in infos.items() if info.idempotent] == [
+        "read_file", "write_file", "list_directory", "search_files"
+    ]  # fmt: skip
     assert {info.server for info in infos.values()} == {"fs"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "max_bytes", "told"),
+    [({"max_file_size": 9}, 5, "max_file_size 9"), ({"max_bytes": 9}, 10, "max_bytes 9")],
+)
+def test_a_file_larger_than_the_right_allows_is_not_read(folder: Path, limits, max_bytes, told) -> None:
+    (folder / "a.txt").write_text("0123456789")
+    args, covering = {"path": f"{folder}/a.txt", "max_bytes": max_bytes}, below("read", folder)
+    with pytest.raises(NotPermitted, match=told):
+        use(ReadFile(FilesystemGate()), args, covering, limits=limits)
+    enough = dict.fromkeys(limits, 10)
+    assert use(ReadFile(FilesystemGate()), args, covering, limits=enough).text.startswith("01234")
+    part = {**args, "max_bytes": 9}
+    assert use(ReadFile(FilesystemGate()), part, covering, limits={"max_bytes": 9}).text.startswith(
+        "012345678"
+    )
+
+
+def test_a_diff_shows_nothing_of_a_file_larger_than_the_right_allows(folder: Path) -> None:
+    path = f"{folder}/a.txt"
+    Path(path).write_text("secret")
+    coverings = below("write", folder), below("read", folder)
+    for tool, args in (
+        (WriteFile, {"path": path, "content": "", "show_diff": True}),
+        (EditFile, {"path": path, "old_text": "s", "new_text": ""}),
+    ):
+        with pytest.raises(NotPermitted, match="max_file_size"):
+            use(tool(FilesystemGate()), args, *coverings, limits={"max_file_size": 5})
+    assert Path(path).read_text() == "secret"
 
 
 def test_text_is_read(folder: Path) -> None:
@@ -150,7 +249,10 @@ def test_the_difference_is_shown_to_who_may_read(folder: Path) -> None:
     tool, path = WriteFile(FilesystemGate()), f"{folder}/a.txt"
     Path(path).write_text("one\ntwo\nthree\n")
     args = {"path": path, "content": "one\n2\nthree\n", "show_diff": True}
-    assert tool.needs(args) == [resource("fs", "write", path), resource("fs", "read", path)]
+    assert tool.needs(args) == [
+        Need(resource("fs", "write", path), Facts(size=len("one\n2\nthree\n"))),
+        Need(resource("fs", "read", path), Facts(size=0)),
+    ]
     result = use(tool, args, below("write", folder), below("read", folder))
     assert "-two\n+2" in result.text
     assert "the same as before" in use(tool, args, below("write", folder), below("read", folder)).text
@@ -223,12 +325,10 @@ def test_what_does_not_exist_is_not_found(folder: Path) -> None:
 
 
 def test_a_full_disk_is_the_worlds_fault(folder: Path) -> None:
-    class FullDisk:
-        def open_file(self, covering: str, path: str, *, write: bool = False) -> int:
-            return os.open("/dev/full", os.O_WRONLY)
-
-        def list_directory(self, covering: str, path: str, limit: int) -> list[Any]:
-            return []
+    class FullDisk(FilesystemGate):
+        def replace_file(self, *arguments: Any) -> None:
+            with open("/dev/full", "wb", buffering=0) as file:
+                file.write(b"text")
 
     with pytest.raises(WorldBroken, match="No space left"):
         use(WriteFile(FullDisk()), {"path": f"{folder}/x", "content": "text"}, below("write", folder))
@@ -243,3 +343,10 @@ def test_half_a_surrogate_pair_is_refused_before_the_file_is_touched(folder: Pat
             below("write", folder),
         )
     assert (folder / "a.txt").read_text() == "old"
+
+
+def test_a_name_cannot_pretend_to_be_several_lines(folder: Path) -> None:
+    (folder / "a\nb\x1b[2K").touch()
+    result = use(ListDirectory(FilesystemGate()), {"path": str(folder)}, below("list", folder))
+    assert result.text == "a\ufffdb\ufffd[2K  0"
+    assert result.structured["entries"][0]["name"] == "a\nb\x1b[2K"

@@ -1,49 +1,50 @@
-"""Files and directories, opened so that no name, link or race leads out of the right that allowed it.
+"""Files and directories, reached so that no name, link or race leads out of the right that allowed it.
 
-Checking a path and then opening it by name is a race. Here the kernel of the system resolves the name beneath
-a descriptor of the right's root (`openat2`, RESOLVE_BENEATH), and everything else is done with the descriptor
-that comes out. The root is the fixed part of the right's pattern and is itself reached without following any
-link. Beneath it links are followed only where all they can reach is granted too, that is for a whole subtree;
+Checking a path and then opening it by name is a race. Here the kernel of the system resolves the name
+(`openat2`), and everything else is done with the descriptor that comes out; names are created, renamed and
+removed within the descriptor of the directory they lie in. At first no link at all is followed, which needs
+one call and no descriptor kept from before, so nothing can be stale. A path with a link in it is then tried
+beneath the root, the fixed part of the right's pattern, which is itself reached without a link
+(RESOLVE_BENEATH), and only where all that a link can reach is granted too, that is for a whole subtree;
 under a glob or an exact path a link is refused. Linux 5.6 or newer; elsewhere every call refuses.
-
-Source: openat2(2).
 """
 
-import ctypes
 import errno
 import heapq
 import os
 import stat
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, Literal
 
 import msgspec
 
-from mcp_interface.address import Resource, parse_resource, resource
-from mcp_interface.errors import CallerMistaken, NotFound, NotPermitted, UmbrellaError, WorldBroken
-from mcp_security.patterns import Paths
+from mcp_interface.errors import CallerMistaken, LostRace, NotFound, NotPermitted, UmbrellaError, WorldBroken
+from mcp_security.validators import openat2
+from mcp_security.validators.places import RESERVED, Place, covered
+from mcp_security.validators.replacement import NOT_REGULAR, replace, require_regular
 
 MAX_LISTED: Final = 10_000
-MAX_TRIES: Final = 128
-"""How often the system may ask to try again while somebody renames directories under us."""
+MAX_WALKED: Final = 100_000
 
-_OPENAT2: Final = 437  # the same number on every architecture
-_NO_MAGICLINKS: Final = 0x02
-_NO_SYMLINKS: Final = 0x04
-_BENEATH: Final = 0x08
+_STRAIGHT: Final = openat2.NO_SYMLINKS | openat2.NO_MAGICLINKS
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
+_READ_STRAIGHT: Final = openat2.how(_READ, _STRAIGHT)
+_ROOT_STRAIGHT: Final = openat2.how(os.O_PATH | os.O_DIRECTORY, _STRAIGHT)
+_INNER: Final = openat2.how(_DIRECTORY, _STRAIGHT | openat2.BENEATH)
+
 _OUTSIDE: Final = "RESOLVE_BENEATH: it leads outside the granted directory"
 _LINKED: Final = "RESOLVE_NO_SYMLINKS: a part of it is a symbolic link"
-
-_NOT_REGULAR: Final = "it is not a regular file"
 _MEANINGS: Final[dict[int, tuple[type[UmbrellaError], str, str]]] = {
     errno.EXDEV: (NotPermitted, _OUTSIDE, "use the path it points to, if you may"),
     errno.ELOOP: (NotPermitted, _LINKED, "use the path it points to, if you may"),
     errno.ENOENT: (NotFound, "it does not exist", "list its directory"),
     errno.ENOTDIR: (CallerMistaken, "a part of it is not a directory", "list the directory above it"),
     errno.EISDIR: (CallerMistaken, "it is a directory", "name a file in it"),
-    errno.ENXIO: (CallerMistaken, _NOT_REGULAR, "devices, pipes and sockets are not opened"),
+    errno.EEXIST: (CallerMistaken, "it exists already", "use another name"),
+    errno.ENOTEMPTY: (CallerMistaken, "the directory is not empty", "delete what is in it first"),
+    errno.ENXIO: (CallerMistaken, NOT_REGULAR, "devices, pipes and sockets are not opened"),
     errno.ENAMETOOLONG: (CallerMistaken, "a name in it is too long", "shorten it"),
 }
 
@@ -52,124 +53,187 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One name in a directory; links are not followed."""
 
     name: str
-    """Bytes that are not UTF-8 are shown as U+FFFD; such a name cannot be opened."""
+    """Bytes that are not UTF-8 are shown as U+FFFD; such a name cannot be opened. From a walk: relative."""
     kind: Literal["file", "directory", "symlink", "other"]
     size: int
     """Bytes; zero for what is not a file."""
 
 
-class _How(ctypes.Structure):
-    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
-
-
-class _Place(msgspec.Struct, frozen=True):
-    """Where to act: a root directory and a way beneath it."""
-
-    path: str
-    root: str
-    beneath: str
-    """Relative; `.` is the root itself."""
-    resolve: int
-
-
 class FilesystemGate:
-    """Opens what a right covers, and nothing else. Holds no state; safe to use from any thread."""
+    """Reaches what a right covers, and nothing else. Holds no state; safe to use from any thread.
 
-    def open_file(self, covering: str, path: str, *, write: bool = False) -> int:
-        """Open a regular file; the caller closes the descriptor.
+    Every method takes the resource pattern of the right that allowed it (`Verdict.covering`), which must be
+    for the operation that it names, and an absolute path in canonical form. What is changed is durable on
+    return. Every method may raise:
 
-        Args:
-            covering: The resource pattern of the right that allowed it (`Verdict.covering`); its operation
-                must be `write` for writing and `read` for reading.
-            path: Absolute, in canonical form.
-            write: Create it (mode 0666 less the umask) or empty it, instead of reading it.
+    - CallerMistaken: The path is not canonical, or not of the kind that the method is for.
+    - NotPermitted: It is not covered, or a link leads away; the message names the rule.
+    - NotFound: It, or the directory it would lie in, does not exist.
+    - WorldBroken: The system refused, or cannot open beneath a directory.
+    """
 
-        Raises:
-            CallerMistaken: The path is not canonical, or not a regular file.
-            NotPermitted: It is not covered, or a link leads away; the message names the rule.
-            NotFound: It, or the directory it would lie in, does not exist.
-            WorldBroken: The system refused, or cannot open beneath a directory.
-        """
-        place = _place(covering, path, "write" if write else "read")
-        with _translated(path):
-            file = _create(place) if write else _open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    def open_file(self, covering: str, path: str) -> int:
+        """Open a regular file for reading; the right is `read`, and the caller closes the descriptor."""
+        pattern = covered(covering, "read")
+        place = None if pattern.includes(path) else pattern.place(path)
+        try:
             try:
-                _require_regular(file, path)
-                if write:
-                    os.ftruncate(file, 0)
+                file = openat2.openat2(openat2.HERE, path.encode(), _READ_STRAIGHT)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                file = _open_beneath(place or pattern.place(path), _READ)
+            try:
+                if not stat.S_ISREG(os.fstat(file).st_mode):
+                    require_regular(file, path)
                 os.set_blocking(file, True)
             except BaseException:
                 os.close(file)
                 raise
             return file
+        except OSError as error:
+            raise _translate(error, path) from error
 
-    def list_directory(self, covering: str, path: str, limit: int) -> list[Entry]:
-        """Return the first entries of a directory by name.
+    def create_file(self, covering: str, path: str) -> int:
+        """Create a file that was not there, and open it for writing; the right is `write`.
+
+        Mode 0666 less the umask; the caller closes the descriptor, and syncs what it writes.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _parent(covering, path, "write") as (directory, name):
+            file = os.open(name, flags, 0o666, dir_fd=directory)
+            try:
+                os.fsync(directory)
+            except BaseException:
+                os.close(file)
+                raise
+            return file
+
+    def replace_file(self, covering: str, path: str, data: bytes, seen: os.stat_result | None = None) -> None:
+        """Create a file with this content or replace all of it, at once; the right is `write`.
+
+        Whatever happens, the name has the old content or the new, never a mix. Mode, owner and group stay.
 
         Args:
-            covering: As `open_file`, with the operation `list`.
-            path: Absolute, in canonical form.
-            limit: Most entries, 1 to 10,000; ask for one more to learn whether there are more.
+            covering: As everywhere.
+            path: As everywhere.
+            data: The new content.
+            seen: From `os.fstat` of the file when it was read: replace only that state of it.
 
         Raises:
-            CallerMistaken: The path is not canonical or not a directory, or the limit is out of bounds.
-            NotPermitted: As `open_file`.
-            NotFound: It does not exist.
-            WorldBroken: As `open_file`.
+            LostRace: It has changed since it was seen.
         """
-        if not 1 <= limit <= MAX_LISTED:
-            raise CallerMistaken(f"limit {limit} is not within 1 to {MAX_LISTED}", "ask for fewer entries")
-        place = _place(covering, path, "list")
-        with _translated(path):
-            directory = _open(place, os.O_RDONLY | os.O_DIRECTORY)
+        with _parent(covering, path, "write") as (directory, name):
+            replace(directory, name, path, data, seen)
+
+    def rename(
+        self, covering_old: str, covering_new: str, old: str, new: str, *, replace: bool = False
+    ) -> None:
+        """Move a regular file within one filesystem; the rights are `delete` on the old and `write` on the new.
+
+        A directory is refused: what lies in it would get other names without a right being asked.
+
+        Args:
+            covering_old: For `old`.
+            covering_new: For `new`.
+            old: The file.
+            new: Its new path, in a directory that exists.
+            replace: Whether a file that is there already is replaced.
+
+        Raises:
+            LostRace: Somebody put something else in the file's place; it was moved back if that could be.
+        """
+        with (
+            _parent(covering_old, old, "delete") as (source, name),
+            _parent(covering_new, new, "write") as (target, new_name),
+        ):
+            _require_file(source, name, old)
+            if replace:
+                with suppress(NotFound):
+                    _require_file(target, new_name, new)
             try:
-                with os.scandir(directory) as found:
-                    nearest = heapq.nsmallest(limit, found, key=lambda entry: entry.name)
-                    return [_entry(entry) for entry in nearest]
+                openat2.rename(source, name, target, new_name, replace=replace)
+            except OSError as error:
+                raise _translate_rename(error, old, new) from error
+            _require_moved_file(source, name, target, new_name, (old, new))
+            os.fsync(target)
+            os.fsync(source)
+
+    def unlink(self, covering: str, path: str) -> None:
+        """Remove a file, or a link itself; the right is `delete`."""
+        with _parent(covering, path, "delete") as (directory, name):
+            os.unlink(name, dir_fd=directory)
+            os.fsync(directory)
+
+    def make_directory(self, covering: str, path: str) -> None:
+        """Create a directory in one that exists; the right is `write`."""
+        with _parent(covering, path, "write") as (directory, name):
+            os.mkdir(name, 0o777, dir_fd=directory)
+            os.fsync(directory)
+
+    def remove_directory(self, covering: str, path: str) -> None:
+        """Remove an empty directory; the right is `delete`."""
+        with _parent(covering, path, "delete") as (directory, name):
+            os.rmdir(name, dir_fd=directory)
+            os.fsync(directory)
+
+    def list_directory(self, covering: str, path: str, limit: int) -> list[Entry]:
+        """Return the first entries of a directory by name; the right is `list`.
+
+        Args:
+            covering: As everywhere.
+            path: As everywhere.
+            limit: Most entries, 1 to 10,000; ask for one more to learn whether there are more.
+        """
+        _require_limit(limit, MAX_LISTED)
+        with _translated(path):
+            directory = _open(covered(covering, "list").place(path), _DIRECTORY)
+            try:
+                return [entry for _, entry in _first(directory, "", limit)]
             finally:
                 os.close(directory)
 
+    def walk(self, covering: str, path: str, limit: int) -> Iterator[Entry]:
+        """Go through everything below a directory; the right is `list`, on all of it.
 
-def _place(covering: str, path: str, operation: str) -> _Place:
-    """Decide, without looking at any file, where to act. Refuses; never repairs."""
-    if not path.startswith("/"):
-        raise CallerMistaken(
-            f"path {path[:200]!r} is not absolute", "write it from the root, beginning with /"
-        )
-    if path.endswith("/"):
-        raise CallerMistaken(f"path {path[:200]!r} ends with an empty segment", "leave out the last slash")
-    wanted = resource("fs", operation, path)
-    pattern = parse_resource(covering)
-    # here the path is a name, not a pattern: a file may well be called "*"
-    covered = Paths.of(pattern.path).includes(Paths(wanted.segments, False))
-    if pattern.type != "fs" or pattern.operation != operation or not covered:
-        raise NotPermitted(
-            f"{path} is not covered by {covering} for {operation}",
-            f"ask for a grant of {wanted.uri}",
-            {"reason": "path_not_allowed", "grant": wanted.uri},
-        )
-    return _beneath(pattern, wanted, path)
+        Each directory's names in order, its own before those below it; no link is followed. What changes
+        meanwhile, or may not be read, is passed over. It begins with the first step; close the iterator
+        when leaving it early.
 
-
-def _beneath(pattern: Resource, wanted: Resource, path: str) -> _Place:
-    paths = Paths.of(pattern.path)
-    fixed = next((at for at, part in enumerate(paths.segments) if "*" in part), len(paths.segments))
-    whole = paths.subtree and paths.literal
-    if not whole:
-        fixed = min(fixed, len(wanted.segments) - 1)
-    return _Place(
-        path=path,
-        root="/" + "/".join(wanted.segments[:fixed]),
-        beneath="/".join(wanted.segments[fixed:]) or ".",
-        resolve=_BENEATH | _NO_MAGICLINKS | (0 if whole else _NO_SYMLINKS),
-    )
+        Args:
+            covering: As everywhere.
+            path: As everywhere.
+            limit: Most entries, 1 to 100,000; ask for one more to learn whether there are more.
+        """
+        _require_limit(limit, MAX_WALKED)
+        place = covered(covering, "list").place(path, with_below=True)
+        with _translated(path):
+            top = _open(place, _DIRECTORY)
+        try:
+            waiting = ["."]
+            while waiting and limit > 0:
+                above = waiting.pop()
+                found = _below(top, above, limit)
+                limit -= len(found)
+                yield from (entry for _, entry in found)
+                waiting += [path for path, entry in reversed(found) if entry.kind == "directory"]
+        finally:
+            os.close(top)
 
 
-def _open_root(place: _Place) -> int:
-    top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _open(place: Place, flags: int) -> int:
     try:
-        beneath = place.root[1:] or "."
-        return _openat2(top, beneath, os.O_PATH | os.O_DIRECTORY, _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS)
+        return openat2.openat2(openat2.HERE, place.path.encode(), openat2.how(flags, _STRAIGHT))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return _open_beneath(place, flags)
+
+
+def _open_beneath(place: Place, flags: int) -> int:
+    """Open a path that has a link in it, or say why not."""
+    try:
+        root = openat2.openat2(openat2.HERE, place.root.encode(), _ROOT_STRAIGHT)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotPermitted(
@@ -178,80 +242,78 @@ def _open_root(place: _Place) -> int:
                 {"reason": "path_not_allowed"},
             ) from error
         raise
-    finally:
-        os.close(top)
-
-
-def _open(place: _Place, flags: int) -> int:
-    root = _open_root(place)
     try:
-        return _openat2(root, place.beneath, flags, place.resolve)
+        resolve = openat2.BENEATH | openat2.NO_MAGICLINKS | (0 if place.whole else openat2.NO_SYMLINKS)
+        return openat2.openat2(root, place.beneath.encode(), openat2.how(flags, resolve))
     finally:
         os.close(root)
 
 
-def _create(place: _Place) -> int:
-    """Open for writing through the parent's descriptor, so that the last name is never followed."""
-    parent, _, name = place.beneath.rpartition("/")
-    if name == ".":
-        raise CallerMistaken(f"{place.path} is a directory", "name a file in it")
-    directory = _open(msgspec.structs.replace(place, beneath=parent or "."), os.O_PATH | os.O_DIRECTORY)
+@contextmanager
+def _parent(covering: str, path: str, operation: str) -> Iterator[tuple[int, str]]:
+    """Lend the descriptor of the directory that a name lies in, and the name, which is never followed."""
+    place, name = covered(covering, operation).place(path).parent()
+    with _translated(path):
+        directory = _open(place, _DIRECTORY)
+        try:
+            yield directory, name
+        finally:
+            os.close(directory)
+
+
+def _below(top: int, path: str, limit: int) -> list[tuple[str, Entry]]:
+    """The first entries of a directory below one that is open; none when it is no directory any more."""
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        return os.open(name, flags, 0o666, dir_fd=directory)
+        directory = openat2.openat2(top, os.fsencode(path), _INNER)
+    except OSError:
+        return []
+    try:
+        return _first(directory, "" if path == "." else f"{path}/", limit)
     finally:
         os.close(directory)
 
 
-def _openat2(directory: int, path: str, flags: int, resolve: int) -> int:
-    if sys.platform != "linux":
-        raise _unsupported()
-    how = _How(flags | os.O_CLOEXEC, 0, resolve)
-    name = os.fsencode(path)
-    for _ in range(MAX_TRIES):
-        file = _syscall()(_OPENAT2, directory, name, ctypes.byref(how), ctypes.sizeof(how))
-        if file >= 0:
-            return int(file)
-        code = ctypes.get_errno()
-        if code == errno.ENOSYS:
-            raise _unsupported()
-        if code not in {errno.EAGAIN, errno.EINTR}:
-            raise OSError(code, os.strerror(code), path)
-    raise WorldBroken(
-        f"{path}: the directories above it are being renamed all the time", "try again when they rest"
-    )
+def _first(directory: int, prefix: str, limit: int) -> list[tuple[str, Entry]]:
+    """The first entries by name, each with its path as the system spells it."""
+    with os.scandir(directory) as found:
+        shown = (entry for entry in found if not entry.name.startswith(RESERVED))
+        nearest = heapq.nsmallest(limit, shown, key=lambda entry: entry.name)
+        return [(prefix + entry.name, _entry(entry, prefix)) for entry in nearest]
 
 
-_loaded: list[Callable[..., int]] = []
+def _require_limit(limit: int, most: int) -> None:
+    if not 1 <= limit <= most:
+        raise CallerMistaken(f"limit {limit} is not within 1 to {most}", "ask for fewer entries")
 
 
-def _syscall() -> Callable[..., int]:
-    if not _loaded:
-        function = ctypes.CDLL(None, use_errno=True).syscall
-        function.restype = ctypes.c_long
-        function.argtypes = [
-            ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t,
-        ]  # fmt: skip
-        _loaded.append(function)
-    return _loaded[0]
-
-
-def _unsupported() -> UmbrellaError:
-    return WorldBroken(
-        "this system cannot open files beneath a directory (openat2), so no file is opened at all",
-        "run on Linux 5.6 or newer, in a sandbox that permits openat2",
-    )
-
-
-def _require_regular(file: int, path: str) -> None:
-    mode = os.fstat(file).st_mode
-    if stat.S_ISDIR(mode):
-        raise CallerMistaken(f"{path}: it is a directory", "list it instead")
+def _require_file(directory: int, name: str, path: str) -> None:
+    try:
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except OSError as error:
+        raise _translate(error, path) from error
     if not stat.S_ISREG(mode):
-        raise CallerMistaken(f"{path}: {_NOT_REGULAR}", "devices, pipes and sockets are not opened")
+        raise CallerMistaken(f"{path}: {NOT_REGULAR}", "only files are moved, one at a time")
 
 
-def _entry(found: "os.DirEntry[str]") -> Entry:
+def _require_moved_file(source: int, name: str, target: int, new_name: str, paths: tuple[str, str]) -> None:
+    """Undo a move when, between looking and moving, a directory or a link took the file's place."""
+    try:
+        mode = os.stat(new_name, dir_fd=target, follow_symlinks=False).st_mode
+    except FileNotFoundError:  # somebody has taken it further already
+        return
+    if stat.S_ISREG(mode):
+        return
+    now = "back"
+    try:
+        openat2.rename(target, new_name, source, name, replace=False)
+    except OSError:  # its old name is taken again, or it was moved on
+        now = f"at {paths[1]}"
+    raise LostRace(
+        f"{paths[0]} was something else when it was moved; it is {now}", "look at it and try again"
+    )
+
+
+def _entry(found: "os.DirEntry[str]", prefix: str) -> Entry:
     kind: Literal["file", "directory", "symlink", "other"] = "other"
     size = 0
     if found.is_symlink():
@@ -260,11 +322,11 @@ def _entry(found: "os.DirEntry[str]") -> Entry:
         kind = "directory"
     elif found.is_file(follow_symlinks=False):
         kind = "file"
-        try:
+        # it may go between listing and looking; the listing stands
+        with suppress(OSError):
             size = found.stat(follow_symlinks=False).st_size
-        except FileNotFoundError:  # it went between listing and looking; the listing stands
-            size = 0
-    return Entry(name=os.fsencode(found.name).decode("utf-8", "replace"), kind=kind, size=size)
+    name = os.fsencode(prefix + found.name).decode("utf-8", "replace")
+    return Entry(name=name, kind=kind, size=size)
 
 
 @contextmanager
@@ -286,3 +348,11 @@ def _translate(error: OSError, path: str) -> UmbrellaError:
         f"{path[:200]}: the system refuses: {error.strerror}",
         "check the file's permissions and the disk; no grant can help",
     )
+
+
+def _translate_rename(error: OSError, old: str, new: str) -> UmbrellaError:
+    if error.errno == errno.EXDEV:  # here it is no link that leads away
+        return CallerMistaken(
+            f"{old} and {new} lie on different filesystems", "read it, write it there, then delete it"
+        )
+    return _translate(error, old if error.errno == errno.ENOENT else new)
