@@ -1,20 +1,47 @@
-"""What a node is told before it starts. Nothing here is secret: keys stay in the environment."""
+"""What a node is told before it starts. Keys stay in the environment, to which `config.toml` refers."""
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import platformdirs
+from msgspec import Meta
+
+from mcp_interface.errors import CallerMistaken
 
 APP = "umbrella"
+CONFIG: Final = "config.toml"
+"""Beneath the data directory; a person's file, which the node only reads."""
+
+
+class DatabaseSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[databases.NAME]` of the configuration."""
+
+    url: Annotated[str, Meta(pattern="^(sqlite:///|postgres(ql)?://).")]
+    """May refer to variables, `${VAR}`, which are looked up when the database is used."""
+    role: Annotated[str, Meta(min_length=1, max_length=63)] | None = None
+    """PostgreSQL only: the role that statements run as."""
+
+    def __repr__(self) -> str:
+        return f"DatabaseSource({self.url.partition(':')[0]}://…)"  # a URL may hold a password
+
+
+_Databases = dict[Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")], DatabaseSource]
+
+
+class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    databases: _Databases = {}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds and places of one node."""
 
     data_dir: Path
+    databases: dict[str, DatabaseSource] = {}
+    """By the name that rights call them, `mcp://db/read/<name>/<table>`; never journaled, never logged."""
     environ: dict[str, str] = {}
     """Variables for model selection and `${VAR}` references; never journaled, never logged."""
     call_timeout_s: float = 120.0
@@ -35,12 +62,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, data_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Settings from the environment.
+        """Settings from the environment and from `config.toml` in the data directory, if there is one.
 
         Args:
             data_dir: Where the node lives; None is `$UMBRELLA_DATA_DIR`, else the user's data folder.
             environ: The environment; None is the process's own.
+
+        Raises:
+            CallerMistaken: The file cannot be read, or a key in it breaks a rule; names file, key and rule.
         """
         environ = os.environ if environ is None else environ
         place = data_dir or environ.get("UMBRELLA_DATA_DIR") or platformdirs.user_data_path(APP)
-        return cls(data_dir=Path(place).expanduser().absolute(), environ=dict(environ))
+        folder = Path(place).expanduser().absolute()
+        return cls(data_dir=folder, databases=_read(folder / CONFIG).databases, environ=dict(environ))
+
+
+def _read(file: Path) -> _Config:
+    try:
+        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _Config)
+    except FileNotFoundError:
+        return _Config()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CallerMistaken(f"{file} cannot be read: {error}", "mend the file, or take it away") from error
+    except msgspec.ValidationError as error:
+        # it tells the rule and the key, and not the value, which may be a secret
+        raise CallerMistaken(
+            f"{file}: {error}",
+            'write [databases.name] with url = "sqlite:///absolute/path" or "postgresql://…${VAR}…"',
+        ) from error

@@ -1,0 +1,86 @@
+"""What a node is told before it starts, by its environment and a person's file."""
+
+from pathlib import Path
+
+import pytest
+
+from mcp_core.settings import CONFIG, DatabaseSource, Settings
+from mcp_interface.errors import CallerMistaken
+
+GOOD = """
+[databases.shop]
+url = "sqlite:///srv/shop.db"
+
+[databases.sales_2]
+url = "postgresql://agent:${SALES_PASSWORD}@db.example.org/sales"
+role = "readers"
+"""
+
+
+def load(folder: Path, text: str) -> Settings:
+    (folder / CONFIG).write_text(text)
+    return Settings.load(folder, {"SALES_PASSWORD": "hunter2"})
+
+
+def test_databases_come_from_the_file_with_their_references_as_they_are(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).databases == {
+        "shop": DatabaseSource(url="sqlite:///srv/shop.db"),
+        "sales_2": DatabaseSource(
+            url="postgresql://agent:${SALES_PASSWORD}@db.example.org/sales", role="readers"
+        ),
+    }
+
+
+def test_without_a_file_there_are_none(tmp_path: Path) -> None:
+    assert Settings.load(tmp_path, {}).databases == {}
+    assert load(tmp_path, "").databases == {}
+
+
+def test_the_environment_names_the_directory(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_text(GOOD)
+    settings = Settings.load(None, {"UMBRELLA_DATA_DIR": str(tmp_path)})
+    assert settings.data_dir == tmp_path and set(settings.databases) == {"shop", "sales_2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[databases", "table declaration"),
+        ("databases = 1", "databases"),
+        ("[database.shop]\nurl = 'sqlite:///x'", "`database`"),
+        ("[databases.shop]", "url"),
+        ("[databases.shop]\nurl = 1", "databases[...].url"),
+        ("[databases.shop]\nurl = ''", "url"),
+        ("[databases.shop]\nurl = 'hunter2.db'", "sqlite:///"),
+        ("[databases.shop]\nurl = 'mysql://u:hunter2@h/d'", "postgres"),
+        ("[databases.shop]\nurl = '${HUNTER2}'", "regex"),
+        ("[databases.shop]\nurl = 'sqlite:///x'\npassword = 'hunter2'", "`password`"),
+        ("[databases.shop]\nurl = 'sqlite:///x'\nrole = ''", "role"),
+        ("[databases.'a/b']\nurl = 'sqlite:///x'", "key"),
+        ("[databases.Shop]\nurl = 'sqlite:///x'", "key"),
+        ("[databases.'*']\nurl = 'sqlite:///x'", "key"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name_key_and_rule_and_never_quoted(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    with pytest.raises(CallerMistaken) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / CONFIG) in caught.value.message
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_bytes(b"\xff\xfe")
+    with pytest.raises(CallerMistaken, match="cannot be read"):
+        Settings.load(tmp_path, {})
+    (tmp_path / CONFIG).unlink()
+    (tmp_path / CONFIG).mkdir()
+    with pytest.raises(CallerMistaken, match="cannot be read"):
+        Settings.load(tmp_path, {})
+
+
+def test_no_value_of_the_file_or_the_environment_is_shown(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD.replace("${SALES_PASSWORD}", "hunter2"))
+    assert "hunter2" not in f"{settings!r} {settings.databases!r} {settings.__rich_repr__()}"
