@@ -1,10 +1,11 @@
 import contextlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_cli.arguments import duration, json_object, pairs
+from mcp_cli.arguments import duration, json_object, limits, moment, pairs
 from mcp_interface.errors import CallerMistaken
 
 
@@ -46,3 +47,46 @@ def test_pairs_keep_what_stands_behind_the_first_sign() -> None:
     assert pairs(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
     with pytest.raises(CallerMistaken, match="not KEY=VALUE"):
         pairs(["A"])
+
+
+NOW = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2h", NOW - timedelta(hours=2)),
+        ("1h30m", NOW - timedelta(minutes=90)),
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T10:00", datetime(2026, 11, 20, 10, tzinfo=UTC)),
+        ("2026-11-20T10:00+02:00", datetime(2026, 11, 20, 8, tzinfo=UTC)),
+        ("2026-11-20T10:00:00Z", datetime(2026, 11, 20, 10, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_a_while_ago_or_a_time_in_utc(text: str, instant: datetime) -> None:
+    assert moment(text, NOW) == instant
+    assert moment(text, NOW).tzinfo is UTC
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "2h x", "-2h", "999999999w"])
+def test_what_is_not_a_moment_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(CallerMistaken, match="is not a moment") as refused:
+        moment(text, NOW)
+    assert "2h" in refused.value.remedy
+
+
+@given(st.text())
+def test_any_text_is_a_moment_or_refused(text: str) -> None:
+    with contextlib.suppress(CallerMistaken):
+        assert moment(text, NOW).utcoffset() == timedelta(0)
+
+
+def test_limits_are_read_as_json() -> None:
+    given_ = ['allowed_hosts=["example.org"]', "max_bytes=1000", 'x={"a": "b=c"}', "max_bytes=2"]
+    assert limits(given_) == {"allowed_hosts": ["example.org"], "max_bytes": 2, "x": {"a": "b=c"}}
+
+
+@pytest.mark.parametrize("text", ["max_bytes", "=1", "max_bytes=", "max_bytes=many", "x={"])
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(CallerMistaken):
+        limits([text])

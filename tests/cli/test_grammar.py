@@ -73,6 +73,18 @@ def test_a_command_without_a_word_means_its_default() -> None:
     assert order("/audit --denied").words == ("show", "--denied")
 
 
+def test_a_server_may_follow_tools_directly() -> None:
+    assert order("/tools").words == ("list",)
+    assert order("/tools git").words == ("list", "git")
+    assert order("/tools changed git/log").words == ("changed", "git/log")
+    assert order("/tools accept git/log --fingerprint ab").words == (
+        "accept",
+        "git/log",
+        "--fingerprint",
+        "ab",
+    )
+
+
 def test_the_arguments_of_a_call_keep_their_own_quotes() -> None:
     words = order("""/call fs write_file {"path": "/a b", "text": "it's {here}"} --as scout""").words
     assert words == (
@@ -104,6 +116,9 @@ def test_quotes_hold_words_together_and_must_be_closed() -> None:
         ("/st", "/status"),
         ("/mcp r", "/mcp remove "),
         ("/mcp tools g", "/mcp tools git"),
+        ("/tools g", "/tools git "),
+        ("/tools ch", "/tools changed "),
+        ("/agent spawn x --from s", "/agent spawn x --from scout "),
         ("/call f", "/call fs "),
         ("/call fs re", "/call fs read_file "),
         ("/call fs read_file ", '/call fs read_file {"path":""}'),

@@ -4,14 +4,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from mcp_cli.presenters import ago, span
-from mcp_cli.sheet import Cell, Facts, Prose, Sheet, facts, row
+from mcp_cli.plain import question_lines
+from mcp_cli.presenters import ago, removed, span
+from mcp_cli.rights import question
+from mcp_cli.sheet import Cell, Sheet, Shown, facts, row
 from mcp_cli.terminal import renderable
+from mcp_interface.approval import Approval
+from mcp_interface.ids import ApprovalId, ExecutionId, PrincipalId, SessionId
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def drawn(shown: Sheet | Facts | Prose) -> str:
+def drawn(shown: Shown) -> str:
     output = io.StringIO()
     Console(file=output, width=200, markup=False, emoji=False, highlight=False).print(renderable(shown))
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
@@ -42,6 +46,35 @@ def test_an_end_that_is_almost_a_whole_unit_away_is_told_as_that_unit() -> None:
 def test_data_is_never_read_as_markup_or_as_an_escape() -> None:
     text = drawn(Sheet(columns=("a",), rows=[row("[bold]x[/bold] :smile: \x1b[31mred\x1b[0m [/nonsense]")]))
     assert text == "a\n[bold]x[/bold] :smile: red [/nonsense]"
+
+
+def test_a_revocation_says_how_much_ended_and_when_it_may_be_more() -> None:
+    assert drawn(removed(["cap_1"])) == "revoked cap_1"
+    assert drawn(removed(["cap_1", "cap_2"])) == "revoked cap_1 and 1 derived from it"
+    many = [f"cap_{number}" for number in range(1000)]
+    assert drawn(removed(many)) == "revoked cap_0 and 999 or more derived from it"
+
+
+def test_a_question_is_shown_with_everything_that_a_yes_would_be_about() -> None:
+    asked = Approval(
+        id=ApprovalId("ask_" + "1" * 32),
+        session_id=SessionId("session_" + "1" * 32),
+        execution_id=ExecutionId("exec_" + "1" * 32),
+        principal_id=PrincipalId("agent_" + "1" * 32),
+        server="mail",
+        tool="send",
+        arguments={"to": "a@example.org" + " " * 90 + "evil@example.net", "text": "hi\u200b\nbcc: x"},
+        resource_uri="mcp://tool/execute/mail/send",
+        reason="it holds nothing",
+        fingerprint="ff",
+        asked_at=NOW,
+        expires_at=NOW + timedelta(minutes=5),
+    )
+    for text in (drawn(question(asked, NOW)), "\n".join(question_lines(asked))):
+        assert "evil@example.net" in text
+        assert "hi\\u200b" in text
+        assert "│ bcc: x" in text
+        assert "mcp://tool/execute/mail/send" in text
 
 
 def test_empty_columns_and_facts_are_left_out() -> None:

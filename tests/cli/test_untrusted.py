@@ -3,7 +3,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_cli.untrusted import compact_json, one_line, printable, readable_arguments
+from mcp_cli.untrusted import compact_json, one_line, printable, readable_arguments, revealed
 
 ANYTHING = st.text(st.characters(codec=None))
 
@@ -34,6 +34,25 @@ def test_escape_sequences_vanish_whole() -> None:
 def test_a_text_of_several_lines_cannot_pose_as_another_argument() -> None:
     shown = readable_arguments({"content": "harmless\npath: /etc/passwd", "path": "/tmp/x"})
     assert shown.splitlines() == ["content:", "  │ harmless", "  │ path: /etc/passwd", "path: /tmp/x"]
+
+
+@given(ANYTHING)
+def test_nothing_that_a_person_answers_for_is_invisible(text: str) -> None:
+    shown = revealed(text)
+    hidden = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+    assert all(letter == "\n" or unicodedata.category(letter) not in hidden for letter in shown)
+    assert revealed(shown) == shown
+
+
+def test_hidden_characters_of_arguments_are_spelled_out() -> None:
+    shown = readable_arguments({"a\u200b": "rm\u202e x", "b": ["\x1b[2J", "\u3164"], "c": "1\n\u2066"})
+    assert shown.splitlines() == [
+        "a\\u200b: rm\\u202e x",
+        'b: ["\\u001b[2J","\\u3164"]',
+        "c:",
+        "  │ 1",
+        "  │ \\u2066",
+    ]
 
 
 def test_values_that_are_not_text_are_shown_as_json() -> None:

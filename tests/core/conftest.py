@@ -5,16 +5,21 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Assistant, Surroundings
 from mcp_core.agents.tool_executor import Caller, ToolExecutor
 from mcp_core.agents.worker import Worker
+from mcp_core.gateway.asking import Questions
 from mcp_core.gateway.guard import Guard
+from mcp_core.gateway.handlers.agents import AgentCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
+from mcp_core.gateway.handlers.tools import ToolCommands
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.tool_book import Offered, ToolBook
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.observe.telemetry import LocalTelemetry
 from mcp_core.runtime.bus import Bus
@@ -22,15 +27,15 @@ from mcp_core.runtime.commit import Journal
 from mcp_core.runtime.registry import LocalRegistry
 from mcp_core.runtime.supervisor import Supervisor
 from mcp_interface.address import OPERATIONS, resource
-from mcp_interface.capability import GrantOptions
-from mcp_interface.clock import SystemClock
-from mcp_interface.errors import ModelUnavailable
+from mcp_interface.capability import Ask, AuditEntry, GrantOptions, SecurityKernel
+from mcp_interface.clock import Clock, SystemClock, SystemEntropy
+from mcp_interface.errors import ModelUnavailable, StorageUnavailable
 from mcp_interface.events import TurnEnded
 from mcp_interface.ids import PrincipalId, new_id
 from mcp_interface.provider import Chunk, Provider
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.store import Record
-from mcp_interface.testing import CountWords, FakeKernel, MemoryStore, ScriptedProvider, SeededEntropy
+from mcp_interface.testing import CountWords, MemoryStore, ScriptedProvider, SeededEntropy
 from mcp_interface.tool import Tool, ToolInfo, ToolResult
 
 
@@ -56,14 +61,51 @@ class NoServers:
         raise AssertionError("no server is called here")
 
 
-class House:
-    """The rooms, wired as the node wires them."""
+class AuditNotes:
+    """An audit trail in memory; `broken`, it refuses to record anything."""
 
-    def __init__(self, store: MemoryStore, bus: Bus, epoch: int, desk: Any, tools: Sequence[Tool]) -> None:
-        self.clock, self.entropy = SystemClock(), SeededEntropy(epoch)
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.entries: list[AuditEntry] = []
+        self.broken = False
+
+    @property
+    def head(self) -> tuple[int, str]:
+        return len(self.entries), ""
+
+    async def append(self, **fields: Any) -> AuditEntry:
+        if self.broken:
+            raise StorageUnavailable("the audit's disk is gone", "mend it")
+        fields["details"] = fields.get("details") or {}
+        self.entries.append(AuditEntry(seq=len(self.entries) + 1, time=self._clock.now(), **fields))
+        return self.entries[-1]
+
+    async def append_all(self, drafts: Sequence[Any]) -> list[AuditEntry]:
+        return [await self.append(**msgspec.structs.asdict(draft)) for draft in drafts]
+
+    def kinds(self) -> list[str]:
+        return [entry.kind for entry in self.entries]
+
+
+class House:
+    """The rooms, wired as the node wires them, over the real kernel."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        bus: Bus,
+        journal: Journal,
+        audit: AuditNotes,
+        kernel: SecurityKernel,
+        desk: Any,
+        tools: Sequence[Tool],
+        host: Any,
+    ) -> None:
+        self.clock, self.entropy = SystemClock(), SeededEntropy(journal.epoch)
         self.store, self.bus = store, bus
-        self.journal = Journal(store, epoch, bus)
-        self.kernel = FakeKernel(self.clock, self.entropy)
+        self.journal = journal
+        self.audit = audit
+        self.kernel = kernel
         self.telemetry = LocalTelemetry()
         self.supervisor = Supervisor(self.clock, self.entropy)
         self.sessions = Sessions(self.journal, self.supervisor, self.clock, self.entropy)
@@ -80,18 +122,20 @@ class House:
         by_server: dict[str, list[Tool]] = {}
         for tool in tools:
             by_server.setdefault(tool.info().server, []).append(tool)
-        self.toolbox = Toolbox(NoServers(), by_server)
+        self.host = host
+        self.toolbox = Toolbox(host, by_server)
         self.desk = desk
+        self.book = ToolBook(self.journal, audit, self.clock)
         self.guard = Guard(
             self.kernel,
-            desk,
+            Questions(desk, self.toolbox, self.sessions, self.book, self.clock, self.entropy, 30.0),
             self.toolbox,
+            self.book,
             self.sessions,
             self.telemetry,
             self.clock,
             self.entropy,
             bus.pass_by,
-            30.0,
             5.0,
             self.directory.is_active,
         )
@@ -100,19 +144,20 @@ class House:
         self.router = Router(self.directory, self.telemetry)
 
     async def open(self) -> None:
-        for kind, operations in OPERATIONS.items():
-            for operation in operations:
-                await self.kernel.request(
-                    self.owner, resource(kind, operation, "**"), GrantOptions(delegation_depth=10)
-                )
+        await self.book.load()
+        if not self.kernel.held_by(self.owner):
+            roots = [resource(kind, each, "**") for kind in OPERATIONS for each in sorted(OPERATIONS[kind])]
+            options = GrantOptions(delegation_depth=10)
+            await self.kernel.request_all(self.owner, [Ask(resource=root, options=options) for root in roots])
         self.directory.offer("worker", lambda record: Worker())
         self.directory.offer("tool_executor", lambda record: ToolExecutor(self.guard))
         await self.directory.load()
         executor = await self.directory.spawn("tool_executor", f"executor-{self.journal.epoch}")
         self.caller = Caller(self.router, executor.id, self.clock, self.entropy)
+        self.offered = Offered(self.toolbox, self.book)
         around = Surroundings(
             sessions=self.sessions,
-            toolbox=self.toolbox,
+            toolbox=self.offered,
             calls=self.caller,
             provider=self._model,
             publish=self.bus.pass_by,
@@ -122,6 +167,10 @@ class House:
             max_steps=5,
         )
         self.directory.offer("llm", lambda record: Assistant(record, around))
+        self.agents = AgentCommands(
+            self.directory, self.sessions, self.kernel, self.toolbox, self.book, self.owner
+        )
+        self.tools = ToolCommands(self.toolbox, self.book, self.kernel, self.owner)
         self.recovered, self.waiting = await self.sessions.load()
         self.commands = SessionCommands(
             self.sessions,
@@ -169,16 +218,24 @@ class House:
 def open_house(desk_maker: Callable[[], Any]) -> Callable[..., Any]:
     @asynccontextmanager
     async def opened(
-        store: MemoryStore | None = None, tools: Sequence[Tool] = (CountWords(),)
+        store: MemoryStore | None = None, tools: Sequence[Tool] = (CountWords(),), host: Any = None
     ) -> AsyncIterator[House]:
+        from mcp_security import Kernel
+
         store = store or MemoryStore()
         bus = Bus(store, await store.head())
-        house = House(store, bus, await store.claim(), desk_maker(), tools)
+        journal = Journal(store, await store.claim(), bus)
+        clock = SystemClock()
+        audit = AuditNotes(clock)
+        kernel = await Kernel.open(journal, journal.epoch, audit, clock, SystemEntropy())
+        house = House(store, bus, journal, audit, kernel, desk_maker(), tools, host or NoServers())
         await house.open()
         try:
             yield house
         finally:
             await house.close()
+            audit.broken = False
+            await kernel.close()
 
     return opened
 

@@ -204,7 +204,12 @@ def test_servers_are_remembered_with_their_references_unexpanded(tmp_path: Path)
         await client.request(RemoveServer(name="gone"))
 
     async def last(node: Node, client: Any) -> None:
-        assert [status.name for status in (await client.request(ListServers())).items] == ["fs"]
+        assert [status.name for status in (await client.request(ListServers())).items] == [
+            "fs",
+            "http",
+            "db",
+            "shell",
+        ]
 
     for work in (before, after, last):
         with_node(tmp_path, work)

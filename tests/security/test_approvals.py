@@ -1,9 +1,10 @@
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
-from mcp_interface.approval import Answer, Approval
+from mcp_interface.approval import Answer, Approval, Remember
 from mcp_interface.errors import CallerMistaken, NotFound, TooMuch
 from mcp_interface.ids import SYSTEM, ApprovalId, PrincipalId
 from mcp_interface.testing import START, ManualClock
@@ -22,7 +23,7 @@ def question(number: int = 1, session: str = "session_" + "5" * 32, seconds: flo
         principal_id="agent_" + "3" * 32,
         server="git",
         tool="commit",
-        arguments={},
+        arguments={"message": "first"},
         resource_uri="mcp://tool/execute/git/commit",
         reason="",
         fingerprint="ff",
@@ -149,12 +150,35 @@ def test_the_fingerprint_changes_with_the_definition_and_with_any_argument() -> 
 def test_an_answer_becomes_a_right_that_cannot_be_handed_on() -> None:
     desk = Approvals(ManualClock())
     once = desk.terms(question(), Answer(allow=True))
-    assert once.constraints == {"max_uses": 1}
+    assert once.constraints == {"max_uses": 1, "arguments": [{"const": {"message": "first"}}]}
     assert once.expires_in is not None
     session = desk.terms(question(), Answer(allow=True, remember="session"))
-    assert (session.constraints, session.metadata["session_id"]) == ({}, question().session_id)
+    assert session.metadata["session_id"] == question().session_id
     always = desk.terms(question(), Answer(allow=True, remember="always"))
-    assert (always.expires_in, always.expires_at, always.constraints) == (None, None, {})
+    assert (always.expires_in, always.expires_at) == (None, None)
+    assert session.constraints == always.constraints == {"arguments": [{"const": {"message": "first"}}]}
     assert {terms.delegation_depth for terms in (once, session, always)} == {0}
     with pytest.raises(CallerMistaken):
         desk.terms(question(), Answer(allow=False))
+
+
+@pytest.mark.parametrize("remember", ["once", "session", "always"])
+@pytest.mark.parametrize(
+    ("uri", "bound"),
+    [
+        ("mcp://tool/execute/git/commit", True),
+        ("mcp://shell/execute/usr/bin/git", True),
+        ("mcp://fs/write/tmp/x", False),
+        ("mcp://api/post/https/example.org/x", False),
+        ("mcp://db/query/main/people", False),
+    ],
+)
+def test_a_right_that_does_not_say_with_what_is_bound_to_the_arguments(
+    remember: Remember, uri: str, bound: bool
+) -> None:
+    desk = Approvals(ManualClock())
+    asked = msgspec.structs.replace(question(), resource_uri=uri)
+    terms = desk.terms(asked, Answer(allow=True, remember=remember))
+    assert ("arguments" in terms.constraints) is bound
+    wider = desk.terms(asked, Answer(allow=True, remember=remember, any_arguments=True))
+    assert "arguments" not in wider.constraints

@@ -1,13 +1,15 @@
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from mcp_interface.address import parse_resource
 from mcp_interface.capability import Capability
+from mcp_interface.errors import NotPermitted
 from mcp_interface.ids import CapabilityId, PrincipalId
 from mcp_interface.testing import START
 from mcp_security import Right, judge
-from mcp_security.decision import choose
+from mcp_security.decision import choose, covers, within
 
 HOLDER = PrincipalId("agent_" + "a" * 32)
 OTHER = PrincipalId("agent_" + "b" * 32)
@@ -96,3 +98,20 @@ def test_unlimited_uses_are_spent_first() -> None:
     rights = [right(number=1, constraints={"max_uses": 1}), right(number=2)]
     verdict = choose([(one, judge(one, HOLDER, WANTED, START)) for one in rights], HOLDER, WANTED)
     assert verdict.capability_id == rights[1].capability.id
+
+
+@pytest.mark.parametrize("wide", ["**", "http/**", "http/*/**", "http/loc*/**", "http/localhost*/**"])
+@pytest.mark.parametrize("near", ["localhost:8080/x", "127.0.0.1/x", "localhost/**", "[::1]:80/x", "10.0.0.1/x"])
+def test_no_wildcard_reaches_or_becomes_a_host_near_this_machine(room, wide: str, near: str) -> None:
+    outer, inner = parse_resource(f"mcp://api/get/{wide}"), parse_resource(f"mcp://api/get/http/{near}")
+    assert not covers(outer, inner) and not within(inner, outer)
+    assert covers(inner, inner)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await kernel.request(room.owner, outer)
+            assert not kernel.validate(root.handle, room.owner, inner).allowed
+            with pytest.raises(NotPermitted):
+                await kernel.delegate(root.handle, room.owner, room.agents[0], inner)
+
+    asyncio.run(scenario())

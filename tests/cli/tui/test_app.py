@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mcp_interface.commands import CreateSession, ListApprovals, ListSessions
+from mcp_interface.commands import CreateSession, ListApprovals, ListRefusals, ListSessions
 from scripted_model import scripted_model
 
 Open = Callable[..., Any]
@@ -204,6 +204,42 @@ def test_a_question_does_not_take_the_keys_from_somebody_who_types_and_is_refuse
             await screen.pilot.press("d", *"later", "enter")
             await screen.sees("✗ fs.write_file denied: later", "Then not.")
             assert not note.exists()
+
+    with scripted_model(steps) as model:
+        asyncio.run(scenario(model.environ()))
+
+
+def test_never_is_remembered_and_undone_from_the_prompt(open_screen: Open, tmp_path: Path) -> None:
+    call = {**WRITE, "arguments": {"path": str(tmp_path / "note.txt"), "content": "x"}}
+    steps = [
+        {"text": "I write", "tool_call": call},
+        {"text": "Again", "tool_call": call},
+        {"text": "Then never."},
+    ]
+
+    async def scenario(environ: dict[str, str]) -> None:
+        async with open_screen(tmp_path, environ) as screen:
+            app = screen.app
+            await screen.sends("write a note")
+            await screen.until(lambda: app.card.has_focus)
+            keys = app.card.query_one("#approval-keys").render().plain
+            assert "x never" in keys
+            assert "any arguments" not in keys, "the right to a file says what it is for"
+            app.card._focused_at = float("-inf")
+            await screen.pilot.press("x", *"ask", "enter")
+            await screen.sees("Then never.")
+            assert screen.text.count("✗ fs.write_file never: ask") == 1, (
+                "the second was answered without asking"
+            )
+            assert "a person said never" in screen.text
+            await screen.until(lambda: app.prompt.has_focus)
+            await screen.sends("/approvals never")
+            await screen.sees("fs/write_file", "forget QUESTION")
+            page = await app.repl.attachment.request(ListRefusals())
+            assert page.items[0].reason == "ask"
+            await screen.sends(f"/approvals forget {page.items[0].fingerprint[:12]}")
+            await screen.sees("may be asked about again")
+            assert not (await app.repl.attachment.request(ListRefusals())).items
 
     with scripted_model(steps) as model:
         asyncio.run(scenario(model.environ()))

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mcp_core.agents.tool_executor import ToolRequest
-from mcp_interface.address import Resource, tool_resource
+from mcp_interface.address import tool_resource
 from mcp_interface.approval import Answer
+from mcp_interface.capability import Facts, Need
 from mcp_interface.commands import CancelTurn, ChangeSession, CreateSession, EndSession, PostMessage
 from mcp_interface.errors import CallerMistaken, Interrupted, StorageUnavailable, WorldBroken
 from mcp_interface.events import (
@@ -68,8 +69,8 @@ class Slow:
     def validate_args(self, args: dict[str, Any]) -> None:
         pass
 
-    def needs(self, args: dict[str, Any]) -> Sequence[Resource]:
-        return [tool_resource("slow", "wait")]
+    def needs(self, args: dict[str, Any]) -> Sequence[Need]:
+        return [Need(tool_resource("slow", "wait"), Facts(arguments=args))]
 
     async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
         self.began.set()

@@ -7,9 +7,9 @@ import pytest
 
 from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.guard import denial
-from mcp_interface.address import Resource, tool_resource
+from mcp_interface.address import tool_resource
 from mcp_interface.approval import Answer
-from mcp_interface.capability import Verdict
+from mcp_interface.capability import Facts, Need, Verdict
 from mcp_interface.errors import CallerMistaken, DeadlineExceeded, Interrupted, NotFound, NotPermitted, OurBug
 from mcp_interface.events import ApprovalAnswered, ApprovalAsked, ExecutionChanged
 from mcp_interface.ids import AgentId, PrincipalId
@@ -26,8 +26,8 @@ class Stubborn(CountWords):
     def info(self) -> ToolInfo:
         return ToolInfo(server="stub", name="change", description="Change something")
 
-    def needs(self, args: dict[str, Any]) -> Sequence[Resource]:
-        return [tool_resource("stub", "change")]
+    def needs(self, args: dict[str, Any]) -> Sequence[Need]:
+        return [Need(tool_resource("stub", "change"), Facts(arguments=args))]
 
     async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
         self.runs += 1
@@ -217,7 +217,7 @@ def test_a_broken_audit_denies(open_house: Callable[..., Any]) -> None:
         tool = Stubborn()
         async with open_house(tools=[tool]) as house:
             session = await _session(house, "open")
-            house.kernel.audit_broken = True
+            house.audit.broken = True
             with pytest.raises(NotPermitted):
                 await house.caller.call(request(session.id, house.owner, may_ask=True))
             assert tool.runs == 0

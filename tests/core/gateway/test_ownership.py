@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from mcp_core import Node, Settings
-from mcp_core.gateway.handlers.agents import AgentCommands
 from mcp_core.gateway.handlers.security import SecurityCommands
 from mcp_core.gateway.handlers.servers import ServerCommands
 from mcp_core.gateway.logins import Logins
@@ -64,7 +63,7 @@ def with_two_people(open_house: Callable[..., Any], work: Callable[[Any, Ask], A
                 house.owner,
             )
             handlers = {
-                **AgentCommands(house.directory, house.sessions, house.kernel, house.owner).handlers(),
+                **house.agents.handlers(),
                 **SecurityCommands(NoAudit(), logins).handlers(),  # type: ignore[arg-type]
                 **servers.handlers(),
                 **house.commands.handlers(),
@@ -169,14 +168,13 @@ def test_roots_that_a_crash_kept_from_the_first_start_are_given_at_the_next(
 ) -> None:
     from mcp_security import Kernel
 
-    whole = Kernel.request
+    whole = Kernel.request_all
     given: list[str] = []
 
-    async def crash(self: Any, principal: Any, resource: Any, options: Any) -> Any:
-        if len(given) == 3:
-            raise OSError("the power failed")
-        given.append(resource.uri)
-        return await whole(self, principal, resource, options)
+    async def crash(self: Any, principal: Any, asks: Any) -> Any:
+        await whole(self, principal, asks[:3])  # of what is appended together, a kill may leave the beginning
+        given.extend(ask.resource.uri for ask in asks[:3])
+        raise OSError("the power failed")
 
     async def start() -> list[str]:
         async with Node(Settings.load(tmp_path, {})) as node:
@@ -186,7 +184,7 @@ def test_roots_that_a_crash_kept_from_the_first_start_are_given_at_the_next(
                 each.resource_uri for each in (await client.request(ListCapabilities(principal=owner))).items
             ]
 
-    monkeypatch.setattr(Kernel, "request", crash)
+    monkeypatch.setattr(Kernel, "request_all", crash)
     with pytest.raises(OSError, match="power"):
         asyncio.run(start())
     monkeypatch.undo()

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from security.corpora.sql import BY_DIALECT, CANARY, EVERYWHERE, GRANTED, tables
-from security.corpora.sql_generated import generated
-from security.corpora.sql_ordinary import ORDINARY
-from security.local_postgres import postgres_server
 
 from mcp_interface.errors import UmbrellaError
 from mcp_security.validators.database import Database, DatabaseGate
 from mcp_security.validators.statements import Statement, read_statement
+from security.corpora.sql import BY_DIALECT, CANARY, EVERYWHERE, GRANTED, tables
+from security.corpora.sql_generated import generated
+from security.corpora.sql_ordinary import ORDINARY
+from security.local_postgres import postgres_server
 
 NIGHTLY = os.environ.get("UMBRELLA_PROFILE") == "nightly"
 ON_SQLITE = 40_000 if NIGHTLY else 800

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from security.corpora.sql import CANARY
-from security.local_postgres import postgres_server
 
 from mcp_interface.errors import CallerMistaken, DeadlineExceeded, NotPermitted, WorldBroken
 from mcp_security.validators.database import Database, DatabaseGate
 from mcp_security.validators.postgres import PostgresEngine
 from mcp_security.validators.rows import Rows
 from mcp_security.validators.statements import Statement
+from security.corpora.sql import CANARY
+from security.local_postgres import postgres_server
 
 NAMES = ("shop", "owned", "nowhere", "wrong", "broken")
 EVERYTHING = [

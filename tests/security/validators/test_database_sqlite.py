@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from security.corpora.sql import BY_DIALECT, CANARY, EVERYWHERE
 
 from mcp_interface.errors import (
     CallerMistaken,
@@ -22,6 +21,7 @@ from mcp_security.validators.database import Database, DatabaseGate
 from mcp_security.validators.rows import Rows
 from mcp_security.validators.sqlite import Authorizer
 from mcp_security.validators.statements import Access, Statement
+from security.corpora.sql import BY_DIALECT, CANARY, EVERYWHERE
 
 EVERYTHING = [
     f"mcp://db/{operation}/shop/**" for operation in ("read", "write", "delete", "execute", "query", "list")

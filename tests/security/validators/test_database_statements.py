@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from security.corpora.sql_ordinary import ORDINARY
 
 from mcp_interface.address import parse_resource
 from mcp_interface.errors import CallerMistaken
 from mcp_security.patterns import Paths
 from mcp_security.validators.sql_grammar import Dialect
 from mcp_security.validators.statements import Access, read_statement
+from security.corpora.sql_ordinary import ORDINARY
 
 DIALECTS: tuple[Dialect, ...] = ("sqlite", "postgres")
 both = pytest.mark.parametrize("dialect", DIALECTS)

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from security.corpora.paths import BY_HAND, CANARY, ORDINARY, World, generated
 
 from mcp_interface.errors import UmbrellaError
 from mcp_security import FilesystemGate
+from security.corpora.paths import BY_HAND, CANARY, ORDINARY, World, generated
 
 NIGHTLY = os.environ.get("UMBRELLA_PROFILE") == "nightly"
 GENERATED = 120_000 if NIGHTLY else 4_000

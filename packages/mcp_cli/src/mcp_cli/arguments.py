@@ -1,10 +1,11 @@
-"""Reads what people type as option values: durations, JSON objects, KEY=VALUE pairs.
+"""Reads what people type as option values: durations, moments, JSON objects, KEY=VALUE pairs, limits.
 
 Each reader either returns a value or raises `CallerMistaken` naming the input and the rule.
 """
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -49,6 +50,44 @@ def json_object(text: str) -> dict[str, Any]:
             f"the arguments are a JSON {type(value).__name__}, not an object", 'write {"name": value}'
         )
     return value
+
+
+def limits(texts: Iterable[str]) -> dict[str, Any]:
+    """Read KEY=JSON texts: `allowed_hosts=["example.org"]`, `max_bytes=1000`; a later key wins.
+
+    Raises:
+        CallerMistaken: A text has no `=` or no key, or its value is not JSON.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, mark, value = text.partition("=")
+        if not mark or not key.strip():
+            raise CallerMistaken(f"{text!r} is not KEY=JSON", "write for example max_bytes=1000")
+        try:
+            found[key.strip()] = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            raise CallerMistaken(
+                f"the value of {key.strip()} is not JSON: {error}",
+                """write for example --limit 'allowed_hosts=["example.org"]'""",
+            ) from error
+    return found
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Read an instant: a duration before now such as `2h`, or a date or time of ISO 8601, UTC unless it says otherwise.
+
+    Raises:
+        CallerMistaken: It is neither.
+    """
+    try:
+        if _DURATION.match(text):
+            return now - timedelta(seconds=duration(text))
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError, CallerMistaken) as error:
+        raise CallerMistaken(
+            f"{text!r} is not a moment", "write 2h for two hours ago, or 2026-11-21 or 2026-11-21T14:30 (UTC)"
+        ) from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:

@@ -40,6 +40,8 @@ class Slash(msgspec.Struct, frozen=True, kw_only=True):
     """The sub that is meant when none is given."""
     arguments: tuple[Kind, ...] = ()
     aliases: tuple[str, ...] = ()
+    loose: bool = False
+    """Whether a first word that is no sub belongs to the default."""
 
 
 SLASHES: Final[tuple[Slash, ...]] = (
@@ -105,11 +107,17 @@ SLASHES: Final[tuple[Slash, ...]] = (
     ),
     Slash(
         name="tools",
-        summary="tools of one server, or of all",
-        usage="[SERVER]",
+        summary="tools of one server, or of all; and which have changed",
+        usage="[SERVER] | changed [SERVER/TOOL] | accept SERVER/TOOL --fingerprint HEX",
         group="tools and servers",
-        route=("mcp", "tools"),
-        arguments=("server",),
+        route=("tools",),
+        default="list",
+        loose=True,
+        subs=(
+            Sub("list", "tools of one server, or of all", ("server",)),
+            Sub("changed", "what changed since it was first allowed", ("text",)),
+            Sub("accept", "say that a changed tool may be used", ("text",)),
+        ),
     ),
     Slash(
         name="call",
@@ -122,13 +130,13 @@ SLASHES: Final[tuple[Slash, ...]] = (
     Slash(
         name="agent",
         summary="agents; a new one may do nothing",
-        usage="list | spawn [NAME] | show AGENT | stop AGENT",
+        usage="list | spawn [NAME] [--from AGENT] [--grant URI]… [--limit KEY=JSON] [--expires 1h] | show AGENT | stop AGENT",
         group="tools and servers",
         route=("agent",),
         default="list",
         subs=(
             Sub("list", "agents, oldest first"),
-            Sub("spawn", "start an agent that holds nothing", ("text",)),
+            Sub("spawn", "start an agent, with rights of another one or none", ("text",)),
             Sub("show", "one agent and what it holds", ("agent",)),
             Sub("stop", "end an agent and all of its rights", ("agent",)),
         ),
@@ -136,7 +144,7 @@ SLASHES: Final[tuple[Slash, ...]] = (
     Slash(
         name="grant",
         summary="hand an agent a right",
-        usage="AGENT URI [--expires 1h] [--uses N]",
+        usage="AGENT URI [--expires 1h] [--uses N] [--limit KEY=JSON]",
         group="rights",
         route=("grant",),
         arguments=("agent", "text"),
@@ -157,20 +165,23 @@ SLASHES: Final[tuple[Slash, ...]] = (
     Slash(
         name="approvals",
         summary="questions that wait for an answer",
-        usage="list | allow ID [--remember session] | deny ID [--reason TEXT]",
+        usage="list | show ID | allow ID [--remember session] [--any-arguments] | deny ID [--reason TEXT] [--never] | never | forget QUESTION",
         group="rights",
         route=("approvals",),
         default="list",
         subs=(
             Sub("list", "open questions, oldest first"),
+            Sub("show", "one question, with all its arguments", ("approval",)),
             Sub("allow", "answer yes", ("approval",)),
             Sub("deny", "answer no", ("approval",)),
+            Sub("never", "what you never want to be asked again"),
+            Sub("forget", "let a question be asked again", ("text",)),
         ),
     ),
     Slash(
         name="audit",
         summary="what was decided, and whether its record is whole",
-        usage="show [--denied] | verify",
+        usage="show [--denied] [--since 2h] | verify",
         group="rights",
         route=("audit",),
         default="show",
@@ -248,6 +259,8 @@ def _order(slash: Slash, words: list[str]) -> Order | Mistake:
         return Order(slash, (slash.default, *words))
     if words[0] in names:
         return Order(slash, tuple(words))
+    if slash.loose:
+        return Order(slash, (slash.default, *words))
     near = get_close_matches(words[0], names, n=1, cutoff=0.5)
     guess = f"did you mean /{slash.name} {near[0]}?" if near else f"usage: /{slash.name} {slash.usage}"
     return Mistake(f"/{slash.name} has no {words[0]!r}", guess)
@@ -362,12 +375,13 @@ def _choices(slash: Slash, done: Sequence[str], known: Known) -> tuple[Mapping[s
     """What can stand next, and whether a blank follows it."""
     if slash.name == "help":
         return ({one.name: one.summary for one in SLASHES} if not done else {}), False
-    if done and done[-1] == "--as":
+    if done and done[-1] in {"--as", "--from"}:
         return known.agents, True
     arguments, place = slash.arguments, len(done)
     if slash.subs:
         if not done:
-            return {sub.name: sub.summary for sub in slash.subs}, True
+            names = {sub.name: sub.summary for sub in slash.subs}
+            return ({**names, **known.servers} if slash.loose else names), True
         arguments = next((sub.arguments for sub in slash.subs if sub.name == done[0]), ())
         place -= 1
     if slash.name == "call" and place == 2:

@@ -91,6 +91,8 @@ class Headless:
         self._end(lambda: self._print(make()))
 
     def _print(self, outcome: Outcome) -> int:
+        if outcome.streamed:
+            return outcome.code
         if self._invocation.format == "json":
             terminal.show_json(outcome.value)
         elif outcome.shown is not None:

@@ -25,9 +25,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     value: Any
     """The JSON document."""
     shown: Shown | None = None
-    """What a person sees; None when it was streamed already or there is nothing to say."""
+    """What a person sees; None when there is nothing to say."""
     code: int = 0
     """Exit code."""
+    streamed: bool = False
+    """Whether the result is on standard output already."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

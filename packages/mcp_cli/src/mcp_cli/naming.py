@@ -18,8 +18,10 @@ from mcp_interface.commands import (
     ListAgents,
     ListApprovals,
     ListCapabilities,
+    ListRefusals,
     ListSessions,
     Page,
+    Refusal,
 )
 from mcp_interface.errors import CallerMistaken, NotFound
 from mcp_interface.ids import AgentId, ApprovalId, CapabilityId, PrincipalId, SessionId, is_id, is_principal
@@ -138,3 +140,24 @@ async def find_approval(client: Client, text: str) -> Approval:
     """Find an open question by its id or a unique prefix."""
     questions = await collect(client, ListApprovals())
     return _choose("approval", text, questions, lambda question: ApprovalId(question.id), lambda _: "")
+
+
+async def find_refusals(client: Client, text: str) -> list[Refusal]:
+    """Find the remembered refusals of one question, by the beginning of its fingerprint.
+
+    Several principals may have been refused the same; then all of theirs are meant.
+
+    Raises:
+        NotFound: No question fits.
+        CallerMistaken: Several different ones fit.
+    """
+    found = [
+        known
+        for known in await collect(client, ListRefusals())
+        if text and known.fingerprint.startswith(text)
+    ]
+    if not found:
+        raise NotFound(f"no remembered question begins with {text!r}", "list them: umbrella approvals never")
+    if len({known.fingerprint for known in found}) > 1:
+        raise CallerMistaken(f"{text!r} fits several questions", "write more of it")
+    return found

@@ -16,6 +16,8 @@ from mcp_cli.invocation import Invocation
 from mcp_cli.repl import Repl, first_steps
 from mcp_cli.sheet import Shown
 from mcp_cli.transcript import Answered, Block, Question, ToolCard
+from mcp_cli.untrusted import one_line, readable_arguments, revealed
+from mcp_interface.approval import Approval
 from mcp_interface.errors import ErrorBody, UmbrellaError
 
 PROMPT: Final = "umbrella> "
@@ -57,9 +59,10 @@ class PlainFace:
         for question in repl.transcript.questions:
             if question.id not in self._asked:
                 self._asked.add(question.id)
-                text = f"? {question.server}.{question.tool} needs {question.resource_uri}: {question.reason}"
+                text = "\n".join(question_lines(question))
                 terminal.say(
                     f"{text}\n  answer: /approvals allow {question.id}  or  /approvals deny {question.id}"
+                    "  (--remember session|always, --any-arguments; --reason TEXT, --never)"
                 )
         self._news.set()
 
@@ -113,6 +116,16 @@ class PlainFace:
             while repl.awaits_answer and not repl.transcript.questions:
                 self._news.clear()
                 await self._news.wait()
+
+
+def question_lines(question: Approval) -> list[str]:
+    """Say what is asked, with all the arguments and nothing invisible."""
+    name = one_line(revealed(f"{question.server}.{question.tool}"))
+    arguments = readable_arguments(question.arguments).split("\n")
+    return [
+        f"? {name} needs {revealed(question.resource_uri)}: {one_line(question.reason)}",
+        *(f"    {line}" for line in arguments),
+    ]
 
 
 def _finished(block: Block) -> bool:

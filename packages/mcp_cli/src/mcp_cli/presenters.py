@@ -12,7 +12,7 @@ from mcp_cli.sheet import Cell, Facts, Prose, Sheet, Shown, Tone, facts, row
 from mcp_cli.untrusted import compact_json, one_line, printable, readable_json
 from mcp_interface.agent import AgentRecord
 from mcp_interface.approval import Approval
-from mcp_interface.capability import AuditEntry, Capability, Explanation
+from mcp_interface.capability import AuditEntry, Capability
 from mcp_interface.commands import AuditReport, CallOutcome, Check, NodeStatus, Page
 from mcp_interface.server import ServerStatus
 from mcp_interface.session import Session
@@ -36,6 +36,10 @@ STATE_TONES: Final[dict[str, Tone]] = {
     "terminated": "dim",
     "inactive": "dim",
 }
+
+
+MOST_ENDED: Final = 1000
+"""Ids that the node lists of what a revocation ended, at most."""
 
 
 def toned(state: str) -> Cell:
@@ -176,13 +180,16 @@ def agents(page: Page[AgentRecord], now: datetime) -> Sheet:
 
 def agent(record: AgentRecord, held: Sequence[Capability], now: datetime) -> Facts:
     """One agent and what it holds."""
-    rights = "\n".join(f"{capability.resource_uri}  {_end(capability, now)}" for capability in held)
+    rights = "\n".join(
+        f"{printable(capability.resource_uri)}  {_end(capability, now)}".rstrip() for capability in held
+    )
     return facts(
         ("agent", Cell(record.id, "accent")),
         ("name", Cell(printable(record.name), "strong")),
         ("type", record.type),
         ("state", toned(record.state)),
         ("session", record.session_id or ""),
+        ("from", record.parent_id or ""),
         ("started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC ({ago(record.started_at, now)})"),
         ("restarts", str(record.restarts) if record.restarts else ""),
         ("may", rights or Cell("nothing: every call is denied", "warn")),
@@ -200,19 +207,21 @@ def capabilities(page: Page[Capability], now: datetime) -> Sheet:
     """List live capabilities."""
     rows = []
     for capability in page.items:
-        limit = capability.constraints.get("max_uses")
+        uses = capability.constraints.get("max_uses")
+        limits = {name: value for name, value in capability.constraints.items() if name != "max_uses"}
         rows.append(
             row(
                 Cell(short(capability.id), "accent"),
                 Cell(short(capability.principal_id), "strong"),
                 printable(capability.resource_uri),
                 Cell(ago(capability.expires_at, now) if capability.expires_at else "no end", "dim"),
-                str(limit) if limit is not None else "",
+                str(uses) if uses is not None else "",
+                Cell(compact_json(limits, 60) if limits else "", "warn"),
                 Cell(short(capability.parent_capability_id or "root"), "dim"),
             )
         )
     return Sheet(
-        columns=("capability", "holder", "may", "ends", "#uses", "from"),
+        columns=("capability", "holder", "may", "ends", "#uses", "only", "from"),
         rows=rows,
         empty="no capabilities; hand one out: umbrella grant AGENT URI",
         note=more(page),
@@ -222,6 +231,11 @@ def capabilities(page: Page[Capability], now: datetime) -> Sheet:
 def granted(capability: Capability, now: datetime) -> Facts:
     """A grant that was just made."""
     uses = capability.constraints.get("max_uses")
+    limits = [
+        f"{name} {compact_json(value)}"
+        for name, value in capability.constraints.items()
+        if name != "max_uses"
+    ]
     return facts(
         ("granted", Cell(printable(capability.resource_uri), "ok")),
         ("to", capability.principal_id),
@@ -231,35 +245,8 @@ def granted(capability: Capability, now: datetime) -> Facts:
             ago(capability.expires_at, now) if capability.expires_at else "when revoked or with its holder",
         ),
         ("uses", str(uses) if uses is not None else ""),
+        ("only", "\n".join(limits)),
         note=f"take it back: umbrella caps revoke {short(capability.id)}",
-    )
-
-
-def explanation(found: Explanation, now: datetime) -> Facts:
-    """Why a principal may or may not do something, in one screen."""
-    verdict = found.verdict
-    chain = "\n".join(
-        f"{'  ' * depth}{short(link.id)} {short(link.principal_id)} {link.resource_uri} {_end(link, now)}".rstrip()
-        for depth, link in enumerate(found.chain)
-    )
-    considered = "\n".join(f"{short(one.id)} {one.resource_uri}" for one in found.considered[:10])
-    hidden = len(found.considered) - 10
-    if hidden > 0:
-        considered += f"\nand {hidden} more"
-    remedy = ""
-    if not verdict.allowed:
-        remedy = (
-            f"allow it: umbrella grant {short(found.principal_id)} {verdict.needed or found.resource_uri}"
-        )
-    return facts(
-        ("answer", Cell("allowed", "ok") if verdict.allowed else Cell("denied", "bad")),
-        ("who", found.principal_id),
-        ("what", printable(found.resource_uri)),
-        ("why", printable(verdict.message) or verdict.reason),
-        ("rule", Cell(verdict.reason, "dim")),
-        ("by" if verdict.allowed else "nearest", Cell(chain, "accent")),
-        ("looked at", considered or Cell("it holds nothing of this kind", "dim")),
-        note=remedy,
     )
 
 
@@ -374,5 +361,6 @@ def removed(ids: Sequence[str]) -> Shown:
     if not ids:
         return Prose("it had ended before; nothing changed", "dim")
     extra = len(ids) - 1
-    text = f"revoked {ids[0]}" + (f" and {extra} derived from it" if extra else "")
+    count = f"{extra} or more" if len(ids) >= MOST_ENDED else str(extra)
+    text = f"revoked {ids[0]}" + (f" and {count} derived from it" if extra else "")
     return Prose(text, "ok")

@@ -329,11 +329,11 @@ def verdict(question: Question) -> str:
     if answer is None:
         return "waiting for your answer"
     if answer.allow:
-        return {"once": "allowed once", "session": "allowed for this session", "always": "always allowed"}[
-            answer.remember
-        ]
+        lasts = {"once": "allowed once", "session": "allowed for this session", "always": "always allowed"}
+        return lasts[answer.remember] + (" with any arguments" if answer.any_arguments else "")
     by = " by the node" if question.by == SYSTEM else ""
-    return f"denied{by}: {answer.reason}" if answer.reason else f"denied{by}"
+    word = "never" if answer.remember == "always" else f"denied{by}"
+    return f"{word}: {answer.reason}" if answer.reason else word
 
 
 _STEPS: Final[dict[type, Callable[[Transcript, Any], Transcript]]] = {

@@ -8,11 +8,11 @@ async with Node(Settings.load(path)) as node:
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 
@@ -21,6 +21,7 @@ from mcp_core.agents.llm import Assistant, Surroundings
 from mcp_core.agents.tool_executor import Caller, ToolExecutor
 from mcp_core.agents.worker import Worker
 from mcp_core.daemon import DataDir
+from mcp_core.gateway.asking import Questions
 from mcp_core.gateway.gateway import Gateway
 from mcp_core.gateway.guard import Guard
 from mcp_core.gateway.handlers.agents import AgentCommands
@@ -28,14 +29,17 @@ from mcp_core.gateway.handlers.node import Birth, NodeCommands
 from mcp_core.gateway.handlers.security import AuditTrail, SecurityCommands
 from mcp_core.gateway.handlers.servers import ServerCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
+from mcp_core.gateway.handlers.tools import ToolCommands
 from mcp_core.gateway.listener import Listener
 from mcp_core.gateway.local import LocalClient
 from mcp_core.gateway.logins import Logins
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.tool_book import AuditNotes, Offered, ToolBook
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.observe.telemetry import LocalTelemetry
 from mcp_core.protocol import Host
+from mcp_core.protocol.expansion import expand
 from mcp_core.providers.lender import Lender
 from mcp_core.runtime.bus import Bus
 from mcp_core.runtime.commit import Journal
@@ -47,19 +51,24 @@ from mcp_core.tools.filesystem import FileGate, filesystem_tools
 from mcp_interface.address import OPERATIONS, resource
 from mcp_interface.agent import AgentRecord
 from mcp_interface.approval import ApprovalDesk
-from mcp_interface.capability import MAX_DEPTH, GrantOptions, SecurityKernel
+from mcp_interface.capability import MAX_DEPTH, Ask, GrantOptions, SecurityKernel
 from mcp_interface.client import ServerChanged
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
 from mcp_interface.errors import NotFound
 from mcp_interface.ids import AgentId, PrincipalId, new_id
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.store import KeyValueStore, Store
+from mcp_interface.tool import Tool
 
 log = logging.getLogger(__name__)
 
 OWNER_KEY = "owner"
 ROOTS_KEY = "roots"
 EXECUTOR = "tool-executor"
+
+
+class Audit(AuditTrail, AuditNotes, Protocol):
+    """What the rooms of the node need of the audit (`mcp_security.AuditLog`)."""
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +78,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     bus: Bus
     journal: Journal
-    audit: AuditTrail
+    audit: Audit
     kernel: SecurityKernel
     desk: ApprovalDesk
     gate: FileGate
@@ -147,20 +156,10 @@ class Node:
         host = Host(
             clock, entropy, ground.place.logs, self._server_changed(ground.bus), supervisor, models.variables
         )
-        toolbox = Toolbox(host, {"fs": filesystem_tools(ground.gate)})
-        guard = Guard(
-            ground.kernel,
-            ground.desk,
-            toolbox,
-            sessions,
-            self.telemetry,
-            clock,
-            entropy,
-            ground.bus.pass_by,
-            settings.approval_timeout_s,
-            settings.call_timeout_s,
-            directory.is_active,
-        )
+        toolbox = Toolbox(host, self._builtin(ground, models))
+        book = ToolBook(ground.journal, ground.audit, clock)
+        await book.load()
+        guard = self._guard(ground, toolbox, book, sessions, directory)
         # At a stop the last comes first: agents end while there are sessions to journal it and servers to tell.
         stack.push_async_callback(ground.bus.close)
         stack.push_async_callback(supervisor.close, settings.stop_timeout_s)
@@ -169,7 +168,8 @@ class Node:
         stack.push_async_callback(directory.close)
         stack.push_async_callback(supervisor.close, settings.stop_timeout_s, "agent_")
         router = Router(directory, self.telemetry)
-        caller = await self._people(directory, router, guard, sessions, toolbox, models, ground)
+        offered = Offered(toolbox, book)
+        caller = await self._people(directory, router, guard, sessions, offered, models, ground)
         began = clock.monotonic()
         recovered, waiting = await sessions.load()
         self.telemetry.emit(
@@ -180,12 +180,16 @@ class Node:
         conversations = SessionCommands(
             sessions, directory, router, caller, ground.kernel, ground.desk, ground.journal, clock, entropy
         )
-        gateway = self._open_gateway(ground, sessions, directory, toolbox, models, recovered)
+        gateway = self._open_gateway(ground, sessions, directory, toolbox, book, models, recovered)
         gateway.serve(conversations.handlers())
         servers = ServerCommands(toolbox, sessions, directory, caller, ground.journal, clock, ground.owner)
         gateway.serve(servers.handlers())
         self._gateway = gateway
-        connecting = asyncio.gather(*(connect(host, *item) for item in (await servers.load()).items()))
+        wanted = (await servers.load()).items()
+        # an entry of an earlier release whose name is built in by now would be shadowed, not called
+        connecting = asyncio.gather(
+            *(connect(host, name, spec) for name, spec in wanted if name not in toolbox.builtin)
+        )
         stack.push_async_callback(give_up, connecting)
         listener = Listener(gateway)
         stack.push_async_callback(listener.close)
@@ -193,6 +197,50 @@ class Node:
             conversations.wake(sessions.get(session_id))
         await listener.open(ground.place.socket)
         log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
+
+    def _builtin(self, ground: Ground, models: Lender) -> dict[str, Sequence[Tool]]:
+        """The first-party tools by server; each acts only through a gate that judges once more."""
+        from mcp_core.tools.database import database_tools
+        from mcp_core.tools.http import http_tools
+        from mcp_core.tools.shell import shell_tools
+        from mcp_security.validators.api import ApiGate
+        from mcp_security.validators.database import Database, DatabaseGate
+        from mcp_security.validators.shell import ShellGate
+
+        def expanded(url: str) -> str:
+            return expand(ServerSpec(url=url), models.variables).spec.url or ""
+
+        databases = {
+            name: Database(url=source.url, role=source.role)
+            for name, source in self.settings.databases.items()
+        }
+        return {
+            "fs": filesystem_tools(ground.gate),
+            "http": http_tools(ApiGate()),
+            "db": database_tools(DatabaseGate(databases, expanded)),
+            "shell": shell_tools(ShellGate()),
+        }
+
+    def _guard(
+        self, ground: Ground, toolbox: Toolbox, book: ToolBook, sessions: Sessions, directory: Directory
+    ) -> Guard:
+        clock, entropy, settings = self._clock, self._entropy, self.settings
+        questions = Questions(
+            ground.desk, toolbox, sessions, book, clock, entropy, settings.approval_timeout_s
+        )
+        return Guard(
+            ground.kernel,
+            questions,
+            toolbox,
+            book,
+            sessions,
+            self.telemetry,
+            clock,
+            entropy,
+            ground.bus.pass_by,
+            settings.call_timeout_s,
+            directory.is_active,
+        )
 
     async def _break_ground(self, stack: AsyncExitStack) -> Ground:
         """What everything stands on: the directory, the store, the audit, the kernel."""
@@ -207,9 +255,10 @@ class Node:
         stack.push_async_callback(store.close)
         bus = Bus(store, await store.head())
         journal = Journal(store, await store.claim(), bus)
-        audit = await AuditLog.open(place.audit, clock)
+        audit = await AuditLog.open(place.audit, clock, entropy)
         stack.push_async_callback(audit.close)
         kernel = await Kernel.open(journal, journal.epoch, audit, clock, entropy, self.telemetry)
+        stack.push_async_callback(kernel.close)
         return Ground(
             place=place,
             store=store,
@@ -228,7 +277,7 @@ class Node:
         router: Router,
         guard: Guard,
         sessions: Sessions,
-        toolbox: Toolbox,
+        offered: Offered,
         models: Lender,
         ground: Ground,
     ) -> Caller:
@@ -240,7 +289,7 @@ class Node:
         caller = Caller(router, executor, self._clock, self._entropy)
         around = Surroundings(
             sessions=sessions,
-            toolbox=toolbox,
+            toolbox=offered,
             calls=caller,
             provider=models.provider,
             publish=ground.bus.pass_by,
@@ -258,6 +307,7 @@ class Node:
         sessions: Sessions,
         directory: Directory,
         toolbox: Toolbox,
+        book: ToolBook,
         models: Lender,
         recovered: int,
     ) -> Gateway:
@@ -285,7 +335,9 @@ class Node:
         )
         gateway.serve(node.handlers())
         gateway.serve(SecurityCommands(ground.audit, logins).handlers())
-        gateway.serve(AgentCommands(directory, sessions, ground.kernel, ground.owner).handlers())
+        agents = AgentCommands(directory, sessions, ground.kernel, toolbox, book, ground.owner)
+        gateway.serve(agents.handlers())
+        gateway.serve(ToolCommands(toolbox, book, ground.kernel, ground.owner).handlers())
         return gateway
 
     async def _owner(self, store: KeyValueStore, kernel: SecurityKernel) -> PrincipalId:
@@ -301,10 +353,10 @@ class Node:
         given = set(await store.get(ROOTS_KEY)) if await store.list_keys(ROOTS_KEY) else set()
         roots = [resource(kind, each, "**") for kind in OPERATIONS for each in sorted(OPERATIONS[kind])]
         held = {capability.resource_uri for capability in kernel.held_by(owner)}
-        for root in roots:
-            if root.uri not in given | held:
-                options = GrantOptions(delegation_depth=MAX_DEPTH, metadata={"by": "first start"})
-                await kernel.request(owner, root, options)
+        options = GrantOptions(delegation_depth=MAX_DEPTH, metadata={"by": "first start"})
+        missing = [Ask(resource=root, options=options) for root in roots if root.uri not in given | held]
+        if missing:
+            await kernel.request_all(owner, missing)
         # Last: after a crash on the way here, the next start gives what is missing.
         if given != {root.uri for root in roots}:
             await store.put(ROOTS_KEY, [root.uri for root in roots])

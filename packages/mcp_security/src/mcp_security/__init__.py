@@ -8,33 +8,55 @@ if TYPE_CHECKING:
     from mcp_security.audit import AuditLog, AuditSink, Draft
     from mcp_security.decision import Right, covers, judge, within
     from mcp_security.kernel import Kernel
+    from mcp_security.validators.api import ApiGate, Response
+    from mcp_security.validators.command_line import parse_line
+    from mcp_security.validators.database import Database, DatabaseGate
     from mcp_security.validators.filesystem import Entry, FilesystemGate
+    from mcp_security.validators.processes import Outcome
+    from mcp_security.validators.rows import Rows
+    from mcp_security.validators.shell import ShellGate
 
 __all__ = [
+    "ApiGate",
     "Approvals",
     "AuditLog",
     "AuditSink",
+    "Database",
+    "DatabaseGate",
     "Draft",
     "Entry",
     "FilesystemGate",
     "Kernel",
+    "Outcome",
+    "Response",
     "Right",
+    "Rows",
+    "ShellGate",
     "covers",
     "judge",
+    "parse_line",
     "within",
 ]
 
 _HOMES = {
+    "ApiGate": "validators.api",
     "Approvals": "approvals",
     "AuditLog": "audit",
     "AuditSink": "audit",
+    "Database": "validators.database",
+    "DatabaseGate": "validators.database",
     "Draft": "audit",
     "Entry": "validators.filesystem",
     "FilesystemGate": "validators.filesystem",
     "Kernel": "kernel",
+    "Outcome": "validators.processes",
+    "Response": "validators.api",
     "Right": "decision",
+    "Rows": "validators.rows",
+    "ShellGate": "validators.shell",
     "covers": "decision",
     "judge": "decision",
+    "parse_line": "validators.command_line",
     "within": "decision",
 }
 

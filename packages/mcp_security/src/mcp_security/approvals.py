@@ -8,6 +8,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
 
+from mcp_interface.address import parse_resource
 from mcp_interface.approval import Answer, Approval
 from mcp_interface.capability import GrantOptions
 from mcp_interface.clock import Clock
@@ -20,6 +21,8 @@ MAX_OPEN: Final = 1000
 ONCE_WITHIN: Final = timedelta(minutes=10)
 """How long a right for one use waits for that use."""
 
+_BY_ARGUMENTS: Final = frozenset({"tool", "shell"})
+"""Types of resources that do not say what is done to what; a file, an address or a table does."""
 _TOO_LATE: Final = Answer(allow=False, reason="nobody answered in time")
 _WITHDRAWN: Final = Answer(allow=False, reason="the question was withdrawn")
 
@@ -53,7 +56,7 @@ class Approvals:
         """
         try:
             text = json.dumps([to_external(tool), arguments], sort_keys=True, separators=(",", ":"))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise CallerMistaken(
                 f"the arguments of {tool.name} cannot be written as JSON: {error}", "use JSON values only"
             ) from error
@@ -110,8 +113,10 @@ class Approvals:
     def terms(self, approval: Approval, answer: Answer) -> GrantOptions:
         """What an allowed answer turns into: one use, the life of the session, or no end.
 
-        The right cannot be handed on: the person allowed this principal, nobody else. `session` carries the
-        session in its metadata; whoever ends the session revokes it.
+        The right cannot be handed on: the person allowed this principal, nobody else. Where the right itself
+        does not say with what (a tool, a program), it holds for the arguments that were shown, unless the
+        person said otherwise. `session` carries the session in its metadata; whoever ends the session revokes
+        it.
 
         Raises:
             CallerMistaken: The answer was no.
@@ -126,10 +131,13 @@ class Approvals:
         }
         if answer.remember == "session":
             metadata["session_id"] = approval.session_id
+        constraints: dict[str, Any] = {"max_uses": 1} if once else {}
+        if not answer.any_arguments and parse_resource(approval.resource_uri).type in _BY_ARGUMENTS:
+            constraints["arguments"] = [{"const": approval.arguments}]
         return GrantOptions(
             expires_in=ONCE_WITHIN if once else None,
             delegation_depth=0,
-            constraints={"max_uses": 1} if once else {},
+            constraints=constraints,
             metadata=metadata,
         )
 

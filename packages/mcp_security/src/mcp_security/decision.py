@@ -15,17 +15,26 @@ from mcp_interface.address import Resource, parse_resource
 from mcp_interface.capability import Capability, Facts, Reason, Verdict
 from mcp_interface.errors import InvalidRecord, NotPermitted
 from mcp_interface.ids import PrincipalId
+from mcp_security.addresses import keeps_local
 from mcp_security.constraints import Question, Rules, compile_rules
 from mcp_security.patterns import Paths
 
 
 def within(inner: Resource, outer: Resource) -> bool:
-    """Tell whether everything that `inner` names is also named by `outer`; exact, and so transitive."""
+    """Tell whether everything that `inner` names is also named by `outer`; exact, and so transitive.
+
+    A host near this machine is named by nothing but its own name: no wildcard reaches it, or becomes it when
+    it is handed on.
+    """
     return (
         inner.type == outer.type
         and inner.operation == outer.operation
-        and Paths.of(outer.path).includes(Paths.of(inner.path))
+        and _included(inner.type, Paths.of(inner.path), Paths.of(outer.path))
     )
+
+
+def _included(type: str, inner: Paths, outer: Paths) -> bool:
+    return outer.includes(inner) and (type != "api" or keeps_local(outer, inner))
 
 
 def covers(pattern: Resource, resource: Resource) -> bool:
@@ -66,9 +75,11 @@ class Right(msgspec.Struct, frozen=True):
         """The root that an allowed action must stay beneath.
 
         Where limits cut holes into the pattern, it is the very thing that was judged: beneath the whole
-        pattern a symbolic link could lead into a hole.
+        pattern a symbolic link could lead into a hole. What a request to an API is led to is judged again, by
+        these limits, so there it is the pattern.
         """
-        return resource.uri if self.rules.checks else self.capability.resource_uri
+        whole = not self.rules.checks or resource.type == "api"
+        return self.capability.resource_uri if whole else resource.uri
 
 
 def judge(
@@ -131,7 +142,7 @@ def nearness(right: Right, resource: Resource) -> tuple[bool, bool, bool, int]:
         return False, False, False, 0
     paths = Paths.of(resource.path)
     same_operation = right.resource.operation == resource.operation
-    return True, same_operation, right.paths.includes(paths), right.paths.shared_with(paths)
+    return True, same_operation, _included(resource.type, paths, right.paths), right.paths.shared_with(paths)
 
 
 def choose(judged: Iterable[tuple[Right, Verdict]], principal: PrincipalId, resource: Resource) -> Verdict:
@@ -182,7 +193,7 @@ def _outside(right: Right, resource: Resource, now: datetime, facts: Facts) -> t
     if right.resource.type != resource.type or right.resource.operation != resource.operation:
         return "resource_mismatch", f"{capability.id} is for {capability.resource_uri}"
     paths = Paths.of(resource.path)
-    if not right.paths.includes(paths):
+    if not _included(resource.type, paths, right.paths):
         return "path_not_allowed", f"{capability.id} covers only {capability.resource_uri}"
     if right.fault is not None:
         return right.fault

@@ -111,7 +111,9 @@ class Node:
         self.expires = capability.expires_at
         self.sure_until = float("-inf")
         """Monotonic seconds before which it has not expired, by the latest look at the wall clock."""
-        reach = right.paths.reach
+        # a wildcard reaches everything but hosts near this machine, which the short way does not know
+        wild = right.resource.type == "api" and len(right.paths.segments) < 2
+        reach = None if wild else right.paths.reach
         self.prefix, self.exact = reach or ("", "")
         self.allow: Verdict | None = None
         """What it says to everything within reach; None when more has to be looked at."""

@@ -61,8 +61,7 @@ class Granting:
         _check_bundle(asks)
         async with self._refusals(principal, asks) as current, self._stream.writer():
             drafts = []
-            for ask in asks:
-                current.ask = ask
+            for current.index, ask in enumerate(asks):
                 if ask.resource is None:
                     raise CallerMistaken("a root grant names its resource", "say what it is for")
                 drafts.append(minting.root(self._new_id(), principal, ask.resource, ask.options, self._now()))
@@ -75,14 +74,13 @@ class Granting:
 
         Raises:
             CallerMistaken: There are none, too many, or one names no parent.
-            NotPermitted: As `delegate`; nothing was handed on.
+            NotPermitted: As `delegate`; nothing was handed on, and `details["index"]` says which one failed.
             InvalidRecord: As `delegate`.
         """
         _check_bundle(asks)
         async with self._refusals(holder, asks) as current, self._stream.writer():
             drafts = []
-            for ask in asks:
-                current.ask = ask
+            for current.index, ask in enumerate(asks):
                 parent = self._parent(ask, holder)
                 drafts.append(
                     minting.child(self._new_id(), parent, holder, to, ask.resource, ask.options, self._now())
@@ -134,15 +132,16 @@ class Granting:
     @asynccontextmanager
     async def _refusals(self, principal: PrincipalId, asks: Sequence[Ask]) -> AsyncIterator["_Current"]:
         """Record why a grant was refused; turn what is not a refusal of ours into one."""
-        current = _Current(asks[0])
+        current = _Current()
         try:
             yield current
         except NotPermitted as error:
-            await self._record_refusal(principal, current.ask.resource, error)
+            error.details.setdefault("index", current.index)
+            await self._record_refusal(principal, asks[current.index].resource, error)
             raise
         except UmbrellaError as error:
             if error.code in {"invalid_record", "invalid_address", "invalid_input"}:
-                await self._record_refusal(principal, current.ask.resource, error)
+                await self._record_refusal(principal, asks[current.index].resource, error)
                 raise
             raise NotPermitted(
                 f"the grant could not be recorded, so it was not made: {error.message}",
@@ -171,9 +170,9 @@ class Granting:
 
 
 class _Current(msgspec.Struct):
-    """Which right of a bundle is being looked at."""
+    """Which right of a bundle is being looked at; a refusal names it."""
 
-    ask: Ask
+    index: int = 0
 
 
 def _check_bundle(asks: Sequence[Ask]) -> None:

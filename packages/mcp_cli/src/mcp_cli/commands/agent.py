@@ -5,12 +5,13 @@ from typing import get_args
 import click
 
 from mcp_cli import presenters
+from mcp_cli.arguments import duration, limits
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import agent_id, collect, find_agent, find_session
 from mcp_cli.sheet import Prose
 from mcp_interface.agent import AgentType
 from mcp_interface.client import Client
-from mcp_interface.commands import ListAgents, ListCapabilities, SpawnAgent, StopAgent
+from mcp_interface.commands import ListAgents, ListCapabilities, SpawnAgent, StopAgent, Wish
 
 
 @click.group()
@@ -18,19 +19,59 @@ def command() -> None:
     """Start, list and stop agents; a new one may do nothing until you grant it something."""
 
 
-@command.command(short_help="Start an agent that holds nothing.")
+@command.command(
+    short_help="Start an agent, with rights of another one or none.",
+    epilog="""\b
+Example:
+  umbrella agent spawn reader --from lead --grant 'mcp://fs/read/home/me/docs/**' --expires 1h""",
+)
 @click.argument("name", default="")
 @click.option("--type", "kind", type=click.Choice(get_args(AgentType)), default="worker", show_default=True)
 @click.option("--session", metavar="ID", help="The session it belongs to and ends with.")
+@click.option("--from", "parent", metavar="AGENT", help="Hand on rights of this agent; otherwise yours.")
+@click.option("--grant", "uris", multiple=True, metavar="URI", help="A right that it starts with.")
+@click.option(
+    "--limit", "given", multiple=True, metavar="KEY=JSON", help="A limit on each of them: max_bytes=1000."
+)
+@click.option("--expires", metavar="TIME", help="When they end, for example 15m, 1h or 7d.")
+@click.option("--uses", type=click.IntRange(1), help="How often each of them can be used.")
 @click.pass_context
-def spawn(ctx: click.Context, name: str, kind: AgentType, session: str | None) -> None:
-    """Start an agent that holds nothing."""
+def spawn(
+    ctx: click.Context,
+    name: str,
+    kind: AgentType,
+    session: str | None,
+    parent: str | None,
+    uris: tuple[str, ...],
+    given: tuple[str, ...],
+    expires: str | None,
+    uses: int | None,
+) -> None:
+    """Start an agent that holds what is named here, all of it or it does not start, and nothing else.
+
+    What another agent hands on it must hold itself; when its right ends, the new agent's ends with it.
+    """
     clock = invocation(ctx).clock
+    if not uris and (given or expires or uses):
+        raise click.UsageError("--limit, --expires and --uses belong to a --grant", ctx)
 
     async def work(client: Client) -> Outcome:
         place = (await find_session(client, session)).id if session else None
-        record = await client.request(SpawnAgent(type=kind, name=name, session_id=place))
-        return Outcome(value=record, shown=presenters.agent(record, [], clock.now()))
+        source = await agent_id(client, parent) if parent else None
+        constraints = limits(given) | ({} if uses is None else {"max_uses": uses})
+        wishes = [
+            Wish(
+                resource_uri=uri,
+                expires_in_s=duration(expires) if expires else None,
+                constraints=constraints,
+            )
+            for uri in uris
+        ]
+        record = await client.request(
+            SpawnAgent(type=kind, name=name, session_id=place, parent=source, grants=wishes)
+        )
+        held = await collect(client, ListCapabilities(principal=record.id)) if wishes else []
+        return Outcome(value=record, shown=presenters.agent(record, held, clock.now()))
 
     run(ctx, work)
 

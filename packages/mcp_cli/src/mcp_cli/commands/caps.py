@@ -2,7 +2,7 @@
 
 import click
 
-from mcp_cli import presenters
+from mcp_cli import presenters, rights
 from mcp_cli.exit_codes import DENIED
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import capability_id, principal_id
@@ -59,6 +59,6 @@ def explain(ctx: click.Context, principal: str, uri: str) -> None:
         who = await principal_id(client, principal)
         found = await client.request(ExplainAccess(principal=who, resource_uri=uri))
         code = 0 if found.verdict.allowed else DENIED
-        return Outcome(value=found, shown=presenters.explanation(found, clock.now()), code=code)
+        return Outcome(value=found, shown=rights.explanation(found, clock.now()), code=code)
 
     run(ctx, work)

@@ -3,7 +3,7 @@
 import click
 
 from mcp_cli import presenters
-from mcp_cli.arguments import duration
+from mcp_cli.arguments import duration, limits
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import agent_id
 from mcp_interface.client import Client
@@ -12,14 +12,22 @@ from mcp_interface.commands import GrantCapability
 
 @click.command(
     short_help="Hand an agent a right.",
-    epilog="Example: umbrella grant scout mcp://fs/read/home/me/project/** --expires 1h",
+    epilog="""\b
+Examples:
+  umbrella grant scout 'mcp://fs/read/home/me/project/**' --expires 1h
+  umbrella grant scout 'mcp://api/get/**' --limit 'allowed_hosts=["example.org"]'""",
 )
 @click.argument("agent")
 @click.argument("uri")
 @click.option("--expires", metavar="TIME", help="For example 15m, 1h or 7d; otherwise it has no end.")
 @click.option("--uses", type=click.IntRange(1), help="How often it can be used.")
+@click.option(
+    "--limit", "given", multiple=True, metavar="KEY=JSON", help="A further limit, such as max_bytes=1000."
+)
 @click.pass_context
-def command(ctx: click.Context, agent: str, uri: str, expires: str | None, uses: int | None) -> None:
+def command(
+    ctx: click.Context, agent: str, uri: str, expires: str | None, uses: int | None, given: tuple[str, ...]
+) -> None:
     """Hand an agent a right that you hold."""
     clock = invocation(ctx).clock
 
@@ -29,6 +37,7 @@ def command(ctx: click.Context, agent: str, uri: str, expires: str | None, uses:
             resource_uri=uri,
             expires_in_s=duration(expires) if expires else None,
             max_uses=uses,
+            constraints=limits(given),
         )
         capability = await client.request(order)
         return Outcome(value=capability, shown=presenters.granted(capability, clock.now()))

@@ -7,6 +7,7 @@ moments: a key that was meant for the prompt must not approve anything.
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -15,7 +16,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from mcp_cli.tui.palette import Palette
-from mcp_cli.untrusted import one_line, printable, readable_arguments
+from mcp_cli.untrusted import one_line, readable_arguments, revealed
 from mcp_interface.approval import Answer, Approval
 from mcp_interface.clock import Clock
 
@@ -25,8 +26,17 @@ ANSWERS: Final = {
     "y": Answer(allow=True, remember="once"),
     "s": Answer(allow=True, remember="session"),
     "a": Answer(allow=True, remember="always"),
+    "S": Answer(allow=True, remember="session", any_arguments=True),
+    "A": Answer(allow=True, remember="always", any_arguments=True),
     "n": Answer(allow=False),
 }
+BECAUSE: Final = {
+    "d": (Answer(allow=False), "why not? Enter sends, Esc goes back"),
+    "x": (Answer(allow=False, remember="always"), "why never? Enter sends, Esc goes back"),
+}
+"""Answers that take a reason, which the agent is told."""
+_TOOL: Final = "mcp://tool/"
+"""Rights of tools whose arguments are part of the answer; of all others the right itself says what for."""
 
 
 class ApprovalCard(Vertical, can_focus=True):
@@ -61,6 +71,7 @@ class ApprovalCard(Vertical, can_focus=True):
         self._approval: Approval | None = None
         self._others = 0
         self._focused_at = 0.0
+        self._refusal = BECAUSE["d"][0]
 
     def compose(self) -> ComposeResult:
         """The parts of the card."""
@@ -69,7 +80,7 @@ class ApprovalCard(Vertical, can_focus=True):
             yield Static(id="approval-arguments", markup=False)
         yield Static(id="approval-why", markup=False)
         yield Static(id="approval-keys", markup=False)
-        yield Input(id="approval-reason", placeholder="why not? Enter sends, Esc goes back")
+        yield Input(id="approval-reason")
 
     @property
     def approval(self) -> Approval | None:
@@ -98,7 +109,10 @@ class ApprovalCard(Vertical, can_focus=True):
     def _draw(self, approval: Approval) -> None:
         colours = self.palette
         head = Text("May ", style=colours.text)
-        head.append(f"{one_line(approval.server)}.{one_line(approval.tool)}", style=f"bold {colours.warn}")
+        head.append(
+            f"{one_line(revealed(approval.server))}.{one_line(revealed(approval.tool))}",
+            style=f"bold {colours.warn}",
+        )
         head.append(" run?", style=colours.text)
         if self._others > 1:
             head.append(f"  (1 of {self._others})", style=colours.dim)
@@ -106,7 +120,7 @@ class ApprovalCard(Vertical, can_focus=True):
         arguments = Text(readable_arguments(approval.arguments), style=colours.accent)
         self.query_one("#approval-arguments", Static).update(arguments)
         why = Text("needs ", style=colours.dim)
-        why.append(printable(approval.resource_uri), style=colours.text)
+        why.append(revealed(approval.resource_uri), style=colours.text)
         self.query_one("#approval-why", Static).update(why)
         self._keys()
 
@@ -115,18 +129,17 @@ class ApprovalCard(Vertical, can_focus=True):
         focused = self.has_focus
         if not focused:
             line.append("Tab to answer", style=f"bold {self.palette.warn}")
-        for key, text in (
-            ("y", "once"),
-            ("s", "this session"),
-            ("a", "always"),
-            ("n", "no"),
-            ("d", "no, because…"),
-            ("Esc", "later"),
-        ):
+        for key, text in self._choices():
             line.append("  " if line else "")
             line.append(key, style=f"bold {self.palette.primary if focused else self.palette.dim}")
             line.append(f" {text}", style=self.palette.text if focused else self.palette.dim)
         self.query_one("#approval-keys", Static).update(line)
+
+    def _choices(self) -> list[tuple[str, str]]:
+        same = [("y", "once"), ("s", "this session"), ("a", "always")]
+        if self._approval is not None and self._approval.resource_uri.startswith(_TOOL):
+            same += [("S", "session, any arguments"), ("A", "always, any arguments")]
+        return [*same, ("n", "no"), ("d", "no, because…"), ("x", "never"), ("Esc", "later")]
 
     def watch_has_focus(self, value: bool) -> None:
         """Show for whom the keys are now; they count a moment after the focus came."""
@@ -151,14 +164,15 @@ class ApprovalCard(Vertical, can_focus=True):
             event.stop()
             step = {"up": -1, "down": 1, "pageup": -8, "pagedown": 8}[event.key]
             self.query_one(VerticalScroll).scroll_relative(y=step, animate=False)
-        elif event.key in {*ANSWERS, "d"}:
+        elif event.key in {*ANSWERS, *BECAUSE}:
             event.stop()
             self._answer(event.key)
 
     def _answer(self, key: str) -> None:
         if self._approval is None or self._clock.monotonic() - self._focused_at < ARMED_AFTER_S:
             return
-        if key == "d":
+        if key in BECAUSE:
+            self._refusal, self._reason.placeholder = BECAUSE[key]
             self._reason.value = ""
             self._reason.display = True
             self._reason.focus()
@@ -169,4 +183,5 @@ class ApprovalCard(Vertical, can_focus=True):
         """Refuse with a reason, which the agent is told."""
         event.stop()
         if self._approval is not None:
-            self.post_message(self.Given(self._approval, Answer(allow=False, reason=event.value)))
+            answer = msgspec.structs.replace(self._refusal, reason=event.value)
+            self.post_message(self.Given(self._approval, answer))

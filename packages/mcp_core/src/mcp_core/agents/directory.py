@@ -6,7 +6,7 @@ its rights end with it, and everything derived from them.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from mcp_interface.capability import SecurityKernel
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.errors import CallerMistaken, NotFound, VersionConflict
 from mcp_interface.events import AgentEvent, AgentRestarted, AgentStarted, AgentStopped
-from mcp_interface.ids import SYSTEM, AgentId, PrincipalId, SessionId, new_id
+from mcp_interface.ids import SYSTEM, AgentId, PrincipalId, SessionId, is_id, new_id
 from mcp_interface.registry import Registry
 from mcp_interface.store import KeyValueStore, Record
 from mcp_interface.telemetry import Telemetry
@@ -70,15 +70,17 @@ class Directory:
         self._makers[kind] = maker
 
     async def load(self) -> None:
-        """Read the list; end the rights of agents that did not survive."""
+        """Read the list; end the rights of agents that did not survive, or never came to life."""
         after = 0
         while page := await self._journal.read_all(after=after, streams="agent:*"):
             for record in page:
                 self._note(record)
             after = page[-1].position
-        for agent in self._list.values():
-            if agent.state != "active" and self._kernel.held_by(PrincipalId(agent.id)):
-                await self._kernel.revoke_all(PrincipalId(agent.id), SYSTEM, "holder ended")
+        holders = {capability.principal_id for capability in self._kernel.capabilities()}
+        for principal in sorted(holders):
+            agent = self._list.get(AgentId(principal))
+            if is_id("agent", principal) and (agent is None or agent.state != "active"):
+                await self._kernel.revoke_all(principal, SYSTEM, "holder ended")
 
     async def spawn(
         self,
@@ -88,8 +90,9 @@ class Directory:
         parent_id: AgentId | None = None,
         metadata: dict[str, Any] | None = None,
         most: int | None = None,
+        endow: Callable[[AgentId], Awaitable[None]] | None = None,
     ) -> AgentRecord:
-        """Start an agent that holds nothing; its birth is durable when this returns.
+        """Start an agent that holds nothing but what `endow` gives; its birth is durable when this returns.
 
         Args:
             kind: One that was offered.
@@ -98,9 +101,11 @@ class Directory:
             parent_id: The agent that wanted it.
             metadata: Given to its `init`.
             most: How many living agents its session may have, this one included.
+            endow: Gives the agent its first rights, before it comes to life; when it raises, there is no agent.
 
         Raises:
             CallerMistaken: The type cannot be spawned, the name is taken or too long, or session or node are full.
+            UmbrellaError: What `endow` raised.
         """
         if kind not in self._makers:
             raise CallerMistaken(
@@ -110,18 +115,40 @@ class Directory:
             raise CallerMistaken(
                 f"{name[:80]!r} is not a usable name", f"printable, up to {MAX_NAME} characters"
             )
-        async with self._spawning:
-            return await self._spawn(kind, name, session_id, parent_id, metadata or {}, most)
+        started = AgentStarted(
+            timestamp=self._clock.now(),
+            agent_id=AgentId(new_id("agent", self._entropy)),
+            type=kind,
+            name=name,
+            parent_id=parent_id,
+            session_id=session_id,
+            metadata=metadata or {},
+        )
+        # Shielded: a caller that is cancelled must not leave rights behind without their holder.
+        return await asyncio.shield(asyncio.ensure_future(self._bear(started, most, endow)))
 
-    async def _spawn(
-        self,
-        kind: AgentType,
-        name: str,
-        session_id: SessionId | None,
-        parent_id: AgentId | None,
-        metadata: dict[str, Any],
-        most: int | None,
+    async def _bear(
+        self, started: AgentStarted, most: int | None, endow: Callable[[AgentId], Awaitable[None]] | None
     ) -> AgentRecord:
+        agent_id = started.agent_id
+        async with self._spawning:
+            self._check_room(started.name, started.session_id, most)
+            try:
+                if endow is not None:
+                    await endow(agent_id)
+                await self._record(agent_id, started)
+            except BaseException:
+                if agent_id not in self._list:
+                    await self._disendow(PrincipalId(agent_id))
+                raise
+            self.ref(agent_id)
+        return self.get(agent_id)
+
+    async def _disendow(self, principal: PrincipalId) -> None:
+        if self._kernel.held_by(principal):
+            await self._kernel.revoke_all(principal, SYSTEM, "its holder did not come to life")
+
+    def _check_room(self, name: str, session_id: SessionId | None, most: int | None) -> None:
         alive = [agent for agent in self._list.values() if self.is_active(PrincipalId(agent.id))]
         if name and any(agent.name == name for agent in alive):
             raise CallerMistaken(
@@ -132,21 +159,6 @@ class Directory:
             raise CallerMistaken(f"{session_id} has {beside} agents, its limit", "stop one first")
         if len(self._awake) >= MAX_AGENTS:
             raise CallerMistaken(f"{MAX_AGENTS} agents are awake, the most there can be", "stop some first")
-        agent_id = AgentId(new_id("agent", self._entropy))
-        await self._record(
-            agent_id,
-            AgentStarted(
-                timestamp=self._clock.now(),
-                agent_id=agent_id,
-                type=kind,
-                name=name,
-                parent_id=parent_id,
-                session_id=session_id,
-                metadata=metadata,
-            ),
-        )
-        self.ref(agent_id)
-        return self.get(agent_id)
 
     def ref(self, agent_id: AgentId) -> Ref:
         """Where to send to an agent; revives it when the node has been restarted since.

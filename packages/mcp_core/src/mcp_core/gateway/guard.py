@@ -7,19 +7,20 @@ start is in the journal before the tool begins; the end is in the journal before
 import asyncio
 import shlex
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from mcp_core.agents.tool_executor import ToolRequest
+from mcp_core.gateway.asking import Questions
+from mcp_core.gateway.delegation import delegate_from_holdings, designate
 from mcp_core.gateway.policy import Decision, decide
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.tool_book import ToolBook
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_interface.address import Resource
-from mcp_interface.approval import Answer, Approval, ApprovalDesk
-from mcp_interface.capability import Context, Grant, GrantOptions, SecurityKernel, Verdict
+from mcp_interface.capability import Context, GrantOptions, Need, SecurityKernel, Verdict
 from mcp_interface.client import Passing, ToolProgress
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.codec import encode_json
@@ -33,14 +34,17 @@ from mcp_interface.errors import (
     UmbrellaError,
     WorldBroken,
 )
-from mcp_interface.events import ApprovalAnswered, ApprovalAsked, ExecutionChanged, ToolCall
-from mcp_interface.ids import SYSTEM, ApprovalId, ExecutionId, PrincipalId, SessionId, new_id
+from mcp_interface.events import ExecutionChanged, ToolCall
+from mcp_interface.ids import SYSTEM, ExecutionId, PrincipalId, new_id
 from mcp_interface.session import Session
 from mcp_interface.telemetry import Telemetry
 from mcp_interface.tool import Tool, ToolContext, ToolResult
 
 BY_PROFILE = "profile "
 """How the metadata of a right begins that a session's profile gave, and takes back when it is changed."""
+_THIS_CALL = GrantOptions(
+    delegation_depth=0, constraints={"max_uses": 1}, metadata={"by": "named by its holder"}
+)
 MAX_RESULT = 4 * 1024 * 1024
 """Bytes of a result that are journaled and handed on; the frames that carry it hold 16 MiB."""
 
@@ -51,26 +55,26 @@ class Guard:
     def __init__(
         self,
         kernel: SecurityKernel,
-        desk: ApprovalDesk,
+        questions: Questions,
         toolbox: Toolbox,
+        book: ToolBook,
         sessions: Sessions,
         telemetry: Telemetry,
         clock: Clock,
         entropy: Entropy,
         publish: Callable[[Passing], None],
-        approval_timeout_s: float,
         call_timeout_s: float,
         is_active: Callable[[PrincipalId], bool],
     ) -> None:
         self._kernel = kernel
-        self._desk = desk
+        self._questions = questions
         self._toolbox = toolbox
+        self._book = book
         self._sessions = sessions
         self._telemetry = telemetry
         self._clock = clock
         self._entropy = entropy
         self._publish = publish
-        self._approval_timeout = timedelta(seconds=approval_timeout_s)
         self._call_timeout = call_timeout_s
         self._is_active = is_active
         self._locks: WeakValueDictionary[PrincipalId, asyncio.Lock] = WeakValueDictionary()
@@ -81,7 +85,8 @@ class Guard:
         Raises:
             NotFound: No such server or tool.
             CallerMistaken: The arguments do not fit.
-            NotPermitted: A right is missing; the remedy is the grant that would help.
+            NotPermitted: A right is missing; the remedy is the grant that would help. Or the tool is not what it
+                was, or a person said no.
             Interrupted: The server died, or the call was cancelled, while it ran.
             UmbrellaError: Whatever else went wrong; it is in the journal too.
         """
@@ -96,11 +101,16 @@ class Guard:
         request = msgspec.structs.replace(request, timeout_s=timeout)
         try:
             tool = await self._toolbox.find(request.server, request.tool, timeout)
+            external = request.server not in self._toolbox.builtin
+            if external:
+                await self._book.check(tool.info(), request.principal_id, request.session_id)
             tool.validate_args(request.arguments)
             verdicts = [
-                await self._obtain(request, execution_id, tool, needed)
-                for needed in tool.needs(request.arguments)
+                await self._obtain(request, execution_id, tool, need)
+                for need in tool.needs(request.arguments)
             ]
+            if external and verdicts:
+                await self._book.settle(tool.info(), request.principal_id, request.session_id)
         except UmbrellaError as error:
             await self._note(request, execution_id, "failed", call=call, error=error)
             raise
@@ -201,40 +211,46 @@ class Guard:
             raise OurBug(f"{request.server}/{request.tool} failed unexpectedly: {error!r}"[:500]) from error
 
     async def _obtain(
-        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, needed: Resource
+        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, need: Need
     ) -> Verdict:
         """Return an allow, by what is held or by what profile or person add; or raise."""
+        needed = need.resource
         context = Context(session_id=request.session_id, note=f"{request.server}/{request.tool}")
+        # what a person calls by name is named by them; an agent's principal is never a person
+        await designate(self._kernel, request.principal_id, needed, _THIS_CALL)
         async with self._judging(request.principal_id):
-            verdict = await self._kernel.authorize(request.principal_id, needed, context)
+            verdict = await self._kernel.authorize(request.principal_id, needed, context, facts=need.facts)
         if verdict.allowed:
             return verdict
         session = self._sessions.get(request.session_id)
         decision = decide(session, tool.info(), needed) if request.may_ask else Decision.DENY
         if decision is Decision.DENY or verdict.reason == "security_error":
             raise denial(request.principal_id, needed, verdict)
+        self._questions.refuse_what_was_refused(request, tool, needed)
         if decision is Decision.GRANT:
             options = GrantOptions(delegation_depth=0, metadata={"by": f"{BY_PROFILE}{session.profile}"})
         else:
-            options = await self._ask(request, execution_id, tool, needed, verdict)
+            options = await self._questions.ask(request, execution_id, tool, need, verdict)
+            named = msgspec.structs.replace(options, delegation_depth=1)
+            await designate(self._kernel, session.created_by, needed, named)
         if not self._is_active(request.principal_id):
             raise denial(request.principal_id, needed, verdict)
-        return await self._grant(request, needed, context, session, options)
+        return await self._grant(request, need, context, session, options)
 
     async def _grant(
         self,
         request: ToolRequest,
-        needed: Resource,
+        need: Need,
         context: Context,
         session: Session,
         options: GrantOptions,
     ) -> Verdict:
         """Hand over the missing right and use it at once, so that no call beside this one uses it up."""
-        principal = request.principal_id
+        principal, needed = request.principal_id, need.resource
         async with self._judging(principal):
             grant = await delegate_from_holdings(self._kernel, session.created_by, principal, needed, options)
             try:
-                verdict = await self._kernel.authorize(principal, needed, context, grant.handle)
+                verdict = await self._kernel.authorize(principal, needed, context, grant.handle, need.facts)
                 given = str(options.metadata.get("by", "")).startswith(BY_PROFILE)
                 changed = given and self._sessions.get(request.session_id).profile != session.profile
                 if changed or not verdict.allowed:
@@ -252,64 +268,6 @@ class Guard:
         if lock is None:
             lock = self._locks[principal] = asyncio.Lock()
         return lock
-
-    async def _ask(
-        self,
-        request: ToolRequest,
-        execution_id: ExecutionId,
-        tool: Tool,
-        needed: Resource,
-        verdict: Verdict,
-    ) -> GrantOptions:
-        now = self._clock.now()
-        approval = Approval(
-            id=ApprovalId(new_id("ask", self._entropy)),
-            session_id=request.session_id,
-            execution_id=execution_id,
-            principal_id=request.principal_id,
-            server=request.server,
-            tool=request.tool,
-            arguments=request.arguments,
-            resource_uri=needed.uri,
-            reason=verdict.message,
-            fingerprint=self._desk.fingerprint(tool.info(), request.arguments),
-            asked_at=now,
-            expires_at=now + self._approval_timeout,
-        )
-        self._desk.open(approval)
-        try:
-            await self._sessions.add(request.session_id, ApprovalAsked(timestamp=now, approval=approval))
-        except BaseException:
-            self._desk.answer(approval.id, Answer(allow=False, reason="it could not be recorded"), SYSTEM)
-            raise
-        try:
-            answer, by = await self._desk.wait(approval.id)
-        except asyncio.CancelledError:
-            withdrawn = Answer(allow=False, reason="the call was cancelled")
-            await asyncio.shield(self._answered(request.session_id, approval.id, withdrawn, SYSTEM))
-            raise
-        await self._answered(request.session_id, approval.id, answer, by)
-        if not answer.allow:
-            why = f": {answer.reason}" if answer.reason else ""
-            raise NotPermitted(
-                f"a person said no to {request.server}/{request.tool}{why}",
-                "do something else, or ask again with a better reason",
-                {"reason": "refused", "resource_uri": needed.uri},
-            )
-        now_offered = await self._toolbox.find(request.server, request.tool, self._call_timeout)
-        if self._desk.fingerprint(now_offered.info(), request.arguments) != approval.fingerprint:
-            raise NotPermitted(
-                f"{request.server}/{request.tool} has changed since a person was asked about it",
-                "call it again, so that the person sees what it is now",
-                {"reason": "changed", "resource_uri": needed.uri},
-            )
-        return self._desk.terms(approval, answer)
-
-    async def _answered(
-        self, session_id: SessionId, approval_id: ApprovalId, answer: Answer, by: PrincipalId
-    ) -> None:
-        event = ApprovalAnswered(timestamp=self._clock.now(), approval_id=approval_id, answer=answer, by=by)
-        await self._sessions.add(session_id, event)
 
     async def _note(
         self,
@@ -362,26 +320,7 @@ def denial(principal: PrincipalId, needed: Resource, verdict: Verdict) -> NotPer
             "principal_id": principal,
             "resource_uri": needed.uri,
             "grant": grant,
+            "nearest": verdict.covering,
             "audit_seq": verdict.audit_seq,
         },
     )
-
-
-async def delegate_from_holdings(
-    kernel: SecurityKernel, holder: PrincipalId, to: PrincipalId, needed: Resource, options: GrantOptions
-) -> Grant:
-    """Delegate a right out of whichever of the holder's capabilities allows it.
-
-    Raises:
-        NotPermitted: None of them does.
-    """
-    refusal: UmbrellaError | None = None
-    for capability in kernel.held_by(holder):
-        if not capability.resource_uri.startswith(f"mcp://{needed.type}/{needed.operation}/"):
-            continue
-        try:
-            handle = kernel.handle_of(capability.id, holder)
-            return await kernel.delegate(handle, holder, to, needed, options)
-        except NotPermitted as error:
-            refusal = error
-    raise refusal or NotPermitted(f"{holder} holds nothing for {needed.uri}", "grant only what you hold")

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from mcp_core.gateway.definitions import fingerprint
 from mcp_core.protocol.arguments import ArgumentCheck
 from mcp_core.protocol.reach import did_you_mean
-from mcp_interface.address import Resource, tool_resource
-from mcp_interface.errors import NotFound
+from mcp_interface.address import tool_resource
+from mcp_interface.capability import Facts, Need
+from mcp_interface.errors import NotFound, NotPermitted
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.tool import Tool, ToolContext, ToolInfo, ToolResult
 
@@ -61,12 +63,23 @@ class RemoteTool:
         """
         ArgumentCheck(self._info.server, self._info.name, self._info.parameters)(args)
 
-    def needs(self, args: dict[str, Any]) -> Sequence[Resource]:
-        """The right to run this tool."""
-        return [tool_resource(self._info.server, self._info.name)]
+    def needs(self, args: dict[str, Any]) -> Sequence[Need]:
+        """The right to run this tool with these arguments."""
+        return [Need(tool_resource(self._info.server, self._info.name), Facts(arguments=args))]
 
     async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
-        """Call the server."""
+        """Call the server, unless the tool has become another one since it was judged.
+
+        Raises:
+            NotPermitted: It has.
+        """
+        now = await self._host.find(self._info.server, self._info.name, self._timeout)
+        if fingerprint(now) != fingerprint(self._info):
+            raise NotPermitted(
+                f"{self._info.server}/{self._info.name} changed while the call was judged",
+                "call it again, so that it is judged as what it is now",
+                {"reason": "changed"},
+            )
         return await self._host.call(
             self._info.server, self._info.name, args, timeout=self._timeout, progress=context.progress
         )

@@ -13,7 +13,7 @@ from mcp_security.constraints.values import form, unique
 
 MAX_TOGETHER: Final = 32
 """Most rules of one right, after many delegations."""
-MAX_BYTES: Final = 64 * 1024
+MAX_BYTES: Final = 1024 * 1024
 """Longest value, as JSON."""
 
 

@@ -11,6 +11,7 @@ from mcp_security.constraints.paths import rooted
 from mcp_security.constraints.values import (
     MAX_COUNT,
     MAX_TEXT,
+    form,
     listed,
     number,
     shown,
@@ -23,6 +24,10 @@ from mcp_security.patterns import Paths, glob_matches
 
 MAX_ENTRIES: Final = 256
 """Most entries of one list in a rule."""
+MAX_NESTED: Final = 32
+"""How deep the one allowed value may be nested."""
+MAX_DATA: Final = 1024 * 1024
+"""Characters of one text in it."""
 
 Test = Callable[[Any], str | None]
 """Says what is wrong with a value, or None. Never shows the value: it may be a secret."""
@@ -103,6 +108,35 @@ def _scalar(value: Any) -> Any:
     raise CallerMistaken(f"{shown(value)} is no plain value", "use properties and items for what is nested")
 
 
+def _data(value: Any, depth: int = 0) -> Any:
+    """Read any JSON value; a number without a fraction becomes whole, names are sorted."""
+    if depth > MAX_NESTED:
+        raise CallerMistaken(f"the value is nested more than {MAX_NESTED} deep", "use properties and items")
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {_data(name): _data(value[name], depth + 1) for name in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_data(each, depth + 1) for each in value]
+    if isinstance(value, str):
+        return text(value, MAX_DATA) if value else value
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64:
+        return int(value)  # an argument may be an id of 64 bits, so the bound of limits is too tight here
+    return _scalar(value)
+
+
+def _test_const(wanted: Any) -> Test:
+    only, kind = form(wanted), type_of(wanted)
+
+    def judge(value: Any) -> str | None:
+        if type_of(value) != kind:
+            return Unfit("it is of another type than the one allowed value")
+        try:
+            return None if form(_data(value)) == only else "it is not the one allowed value"
+        except CallerMistaken:
+            return Unfit("it is no data that could be compared")
+
+    return judge
+
+
 def _scalars(value: Any) -> list[Any]:
     if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_ENTRIES:
         raise CallerMistaken(f"enum is not a list of 1 to {MAX_ENTRIES} plain values")
@@ -179,7 +213,7 @@ _LIST: Final = frozenset({"array"})
 
 PLAIN: Final[dict[str, Keyword]] = {
     "type": Keyword(frozenset(), _types, _test_type),
-    "const": Keyword(frozenset(), _scalar, lambda value: _test_enum([value])),
+    "const": Keyword(frozenset(), _data, _test_const),
     "enum": Keyword(frozenset(), _scalars, _test_enum),
     "minimum": Keyword(_NUMBER, number, _bound("it is less than {}", lambda value, limit: value >= limit)),
     "maximum": Keyword(_NUMBER, number, _bound("it is more than {}", lambda value, limit: value <= limit)),

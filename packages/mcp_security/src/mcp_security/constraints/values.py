@@ -25,14 +25,14 @@ def unique(values: list[Any]) -> list[Any]:
     return [by_form[key] for key in sorted(by_form)]
 
 
-def text(value: Any) -> str:
+def text(value: Any, most: int = MAX_TEXT) -> str:
     """Read one text.
 
     Raises:
         CallerMistaken: It is none, is empty, is too long, or holds half a character.
     """
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
-        raise CallerMistaken(f"{shown(value)} is not a text of 1 to {MAX_TEXT} characters")
+    if not isinstance(value, str) or not 0 < len(value) <= most:
+        raise CallerMistaken(f"{shown(value)} is not a text of 1 to {most} characters")
     try:
         value.encode()
     except UnicodeEncodeError as error:

@@ -230,6 +230,13 @@ def _open(place: Place, flags: int) -> int:
         return _open_beneath(place, flags)
 
 
+def _real(path: str) -> str:
+    try:
+        return f", {os.path.realpath(path)}"
+    except OSError:  # the link went away while it was read
+        return ""
+
+
 def _open_beneath(place: Place, flags: int) -> int:
     """Open a path that has a link in it, or say why not."""
     try:
@@ -238,7 +245,7 @@ def _open_beneath(place: Place, flags: int) -> int:
         if error.errno == errno.ELOOP:
             raise NotPermitted(
                 f"{place.path}: {_LINKED} of the granted directory {place.root}",
-                f"grant and use the real path, {os.path.realpath(place.root)}",
+                f"grant and use the real path{_real(place.root)}",
                 {"reason": "path_not_allowed"},
             ) from error
         raise

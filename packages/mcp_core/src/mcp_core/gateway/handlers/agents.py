@@ -1,17 +1,28 @@
 """Commands about agents and what they may do."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from mcp_core.agents.base import Learn
 from mcp_core.agents.directory import Directory
+from mcp_core.gateway.delegation import bundle_from_holdings, delegate_from_holdings, designate
 from mcp_core.gateway.gateway import Handler
-from mcp_core.gateway.guard import delegate_from_holdings
 from mcp_core.gateway.handlers.owning import Owning, require_owner
 from mcp_core.gateway.handlers.paging import page_of
 from mcp_core.gateway.sessions import Sessions
-from mcp_interface.address import parse_resource
+from mcp_core.gateway.tool_book import ToolBook
+from mcp_core.gateway.toolbox import Toolbox
+from mcp_interface.address import parse_resource, tool_resource
 from mcp_interface.agent import AgentRecord
-from mcp_interface.capability import Capability, Explanation, GrantOptions, SecurityKernel
+from mcp_interface.capability import (
+    MAX_DEPTH,
+    Ask,
+    Capability,
+    Explanation,
+    Grant,
+    GrantOptions,
+    SecurityKernel,
+)
 from mcp_interface.commands import (
     ExplainAccess,
     GetAgent,
@@ -24,7 +35,10 @@ from mcp_interface.commands import (
     StopAgent,
 )
 from mcp_interface.errors import CallerMistaken
-from mcp_interface.ids import CapabilityId, PrincipalId, is_id, is_principal
+from mcp_interface.ids import AgentId, CapabilityId, PrincipalId, is_id, is_principal
+from mcp_interface.tool import ToolInfo
+
+_HANDED_ON = GrantOptions(delegation_depth=MAX_DEPTH, metadata={"by": "named by its holder"})
 
 
 class AgentCommands:
@@ -35,6 +49,8 @@ class AgentCommands:
         directory: Directory,
         sessions: Sessions,
         kernel: SecurityKernel,
+        toolbox: Toolbox,
+        book: ToolBook,
         owner: PrincipalId,
     ) -> None:
         self._owner = owner
@@ -42,6 +58,8 @@ class AgentCommands:
         self._directory = directory
         self._sessions = sessions
         self._kernel = kernel
+        self._toolbox = toolbox
+        self._book = book
 
     def handlers(self) -> dict[type, Handler]:
         """Which command goes where."""
@@ -57,22 +75,50 @@ class AgentCommands:
         }
 
     async def spawn(self, who: PrincipalId, command: SpawnAgent) -> AgentRecord:
-        """Start an agent; with a session it joins it."""
+        """Start an agent with what is handed to it, all of it or not at all; with a session it joins it."""
         if command.type != "worker":
             raise CallerMistaken(
                 f"agents of type {command.type!r} come with their session or node", "spawn a worker"
             )
-        if command.session_id is None:
+        parent = None if command.parent is None else self._owning.agent(who, command.parent)
+        if parent is not None:
+            self._directory.ref(parent.id)  # it has to be alive
+        # a child lives and ends with its parent's session
+        session_id = command.session_id or (None if parent is None else parent.session_id)
+        if session_id is None:
             require_owner(who, self._owner, "spawn agents outside a session")
             most = None
         else:
-            most = self._sessions.get(command.session_id, who).limits.max_agents
+            most = self._sessions.get(session_id, who).limits.max_agents
+        asks = [
+            Ask(
+                resource=parse_resource(wish.resource_uri),
+                options=GrantOptions(expires_in=_span(wish.expires_in_s), constraints=wish.constraints),
+            )
+            for wish in command.grants
+        ]
+        grants: list[Grant] = []
+
+        async def endow(agent_id: AgentId) -> None:
+            holder = who if parent is None else PrincipalId(parent.id)
+            for ask in asks:
+                if ask.resource is not None:
+                    await designate(self._kernel, holder, ask.resource, _HANDED_ON)
+            grants.extend(await bundle_from_holdings(self._kernel, holder, PrincipalId(agent_id), asks))
+
         agent = await self._directory.spawn(
-            command.type, command.name, command.session_id, metadata=command.metadata, most=most
+            command.type,
+            command.name,
+            session_id,
+            None if parent is None else parent.id,
+            metadata=command.metadata,
+            most=most,
+            endow=endow if asks else None,
         )
-        if command.session_id is not None:
-            await self._sessions.join(command.session_id, agent.id)
-        return agent
+        if session_id is not None:
+            await self._sessions.join(session_id, agent.id)
+        await self._learn(agent.id, grants)
+        return self._directory.get(agent.id)
 
     async def listed(self, who: PrincipalId, command: ListAgents) -> Page[AgentRecord]:
         """The caller's agents, oldest first."""
@@ -96,17 +142,20 @@ class AgentCommands:
     async def grant(self, who: PrincipalId, command: GrantCapability) -> Capability:
         """Delegate out of what the caller holds, and tell the agent."""
         agent = self._owning.agent(who, command.agent)
-        ref = self._directory.ref(agent.id)
-        constraints = {} if command.max_uses is None else {"max_uses": command.max_uses}
-        lifetime = None if command.expires_in_s is None else timedelta(seconds=command.expires_in_s)
+        self._directory.ref(agent.id)  # it has to be alive
+        if command.max_uses is not None and "max_uses" in command.constraints:
+            raise CallerMistaken("the uses are limited twice", "give the number once")
+        uses = {} if command.max_uses is None else {"max_uses": command.max_uses}
+        wanted = parse_resource(command.resource_uri)
+        await designate(self._kernel, who, wanted, _HANDED_ON)
         grant = await delegate_from_holdings(
             self._kernel,
             who,
             PrincipalId(agent.id),
-            parse_resource(command.resource_uri),
-            GrantOptions(expires_in=lifetime, constraints=constraints),
+            wanted,
+            GrantOptions(expires_in=_span(command.expires_in_s), constraints={**command.constraints, **uses}),
         )
-        ref.tell(Learn(grant.capability))
+        await self._learn(agent.id, [grant])
         return grant.capability
 
     async def capabilities(self, who: PrincipalId, command: ListCapabilities) -> Page[Capability]:
@@ -119,7 +168,7 @@ class AgentCommands:
         )
 
     async def revoke(self, who: PrincipalId, command: RevokeCapability) -> list[CapabilityId]:
-        """Take back a right."""
+        """Take back a right; of what ended with it, at most 1,000 ids."""
         return [*await self._kernel.revoke(command.capability_id, who, command.reason)]
 
     async def explain(self, who: PrincipalId, command: ExplainAccess) -> Explanation:
@@ -128,6 +177,23 @@ class AgentCommands:
             self._principal(who, command.principal), parse_resource(command.resource_uri)
         )
 
+    async def _learn(self, agent_id: AgentId, grants: Sequence[Grant]) -> None:
+        """Pin the external tools that became allowed, as they are now, and tell the agent what it holds."""
+        ref = self._directory.ref(agent_id)
+        principal = PrincipalId(agent_id)
+        for grant in grants:
+            for tool in self._toolbox.host.tools() if _is_for_tools(grant.capability) else ():
+                wanted = tool_resource(tool.server, tool.name)
+                verdict = self._kernel.validate(grant.handle, principal, wanted)
+                if verdict.reason in {"allowed", "constraint_violated"}:  # limits may allow other arguments
+                    await self._pin(tool, principal)
+            ref.tell(Learn(grant.capability))
+
+    async def _pin(self, tool: ToolInfo, principal: PrincipalId) -> None:
+        # one that has changed stays pinned as it was, and its calls refused; the grant is not wrong for that
+        if self._book.holds(tool):
+            await self._book.settle(tool, principal)
+
     def _principal(self, who: PrincipalId, name: str) -> PrincipalId:
         """The caller, or one of the caller's agents; the node's owner may also ask about other people."""
         if name != who and (is_id("agent", name) or not is_principal(name)):
@@ -135,3 +201,11 @@ class AgentCommands:
         if name != who:
             require_owner(who, self._owner, "look at other people's capabilities")
         return PrincipalId(name)
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _is_for_tools(capability: Capability) -> bool:
+    return parse_resource(capability.resource_uri).type == "tool"
