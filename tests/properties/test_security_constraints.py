@@ -18,7 +18,7 @@ from mcp_security.constraints.keywords import PLAIN
 from mcp_security.constraints.schema import compile_rule, read_rule
 from mcp_security.patterns import Paths
 
-TIMES = 100 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 1
+TIMES = 20 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 1
 BEGIN = datetime(2026, 3, 28, tzinfo=UTC)
 
 
@@ -202,6 +202,9 @@ def test_what_the_meet_allows_both_sides_allow(data: st.DataObject, type: str) -
             assert allows(parent, question, type), (parent, asked, merged)
             assert allows(asked, question, type), (parent, asked, merged)
             assert allows(parent.get("delegation_constraints", {}), question, type)
+    onward = "delegation_constraints"
+    for side in (parent, asked):
+        assert meets(side.get(onward, {}), merged.get(onward, {})), "those below are bound by both as well"
     for key in ("max_uses", "max_delegation_depth"):
         for side in (parent, asked, parent.get("delegation_constraints", {})):
             assert merged.get(key, 0) <= side.get(key, merged.get(key, 0))

@@ -307,6 +307,16 @@ class TestDelegationConstraints:
         with pytest.raises(NotPermitted):
             merge(self.PARENT, {"delegation_constraints": {"allowed_paths": ["/**"]}})
 
+    def test_a_child_cannot_lift_them_for_those_below_it(self) -> None:
+        child = merge(self.PARENT, {"delegation_constraints": {"max_uses": 100, "max_bytes": 5}})
+        assert child["delegation_constraints"] == {
+            "max_uses": 2,
+            "allowed_paths": ["/a/b/**"],
+            "max_bytes": 5,
+        }
+        lifted = {**child, "delegation_constraints": {**child["delegation_constraints"], "max_uses": 100}}
+        assert not meets(self.PARENT, lifted)
+
     def test_a_child_adds_its_own_for_those_below_it(self) -> None:
         child = merge(self.PARENT, {"delegation_constraints": {"max_uses": 1, "max_delegation_depth": 0}})
         assert child["max_uses"] == 2

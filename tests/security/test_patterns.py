@@ -102,3 +102,19 @@ def test_a_glob_with_many_stars_stays_quick() -> None:
     began = time.perf_counter()
     assert not glob_matches("*a" * 1000 + "b", "a" * 4000)
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("pattern", ["/tmp/**", "/tmp/", "/tmp", "/tmp/a/b", "/**"])
+def test_what_a_pattern_without_globs_reaches_can_be_told_by_its_beginning(pattern: str) -> None:
+    paths = Paths.parse(pattern)
+    assert paths.reach is not None
+    prefix, exact = paths.reach
+    for path in ("tmp", "tmp/a", "tmp/a/b", "tmp/a/b/c", "tmpfoo", "tmpfoo/a", "t", "x/tmp", "tmp/"):
+        told = path == exact or path.startswith(prefix)
+        if path != "tmp/" or paths.subtree:  # a directory as a whole is more than its name
+            assert told == paths.includes(Paths.of(path)), path
+
+
+def test_what_a_glob_reaches_cannot_be_told_by_its_beginning() -> None:
+    assert Paths.parse("/tmp/*").reach is None
+    assert Paths.parse("/t*/**").reach is None

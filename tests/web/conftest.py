@@ -91,7 +91,7 @@ class ScriptedDoor:
         told = self.answers[type(command)]
         if isinstance(told, Exception):
             raise told
-        return told
+        return told(command) if callable(told) else told
 
     def commands(self, token: str = KEY) -> list[Command[Any]]:
         """What was asked with one token, login checks apart."""
@@ -223,6 +223,28 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     yield make
     for server in made:
         server.stop()
+
+
+class Notes:
+    """A real MCP server `notes` whose one tool `read` says of itself what a test says, from the next start on."""
+
+    PROGRAM = Path(__file__).parents[1] / "core" / "gateway" / "servers" / "turncoat.py"
+
+    def __init__(self, said: Path) -> None:
+        self._said = said
+        self.entry = {
+            "name": "notes",
+            "spec": {"command": sys.executable, "args": [str(self.PROGRAM), str(said)]},
+        }
+        self.say("Read one note.")
+
+    def say(self, description: str) -> None:
+        self._said.write_text(description, "utf-8")
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path / "description")
 
 
 FLAGS = [

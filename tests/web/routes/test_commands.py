@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from mcp_interface.agent import AgentRecord
 from mcp_interface.approval import Answer
-from mcp_interface.capability import Capability, Explanation, Sealed, Verdict
+from mcp_interface.capability import AuditEntry, Capability, Explanation, Sealed, Verdict
+from mcp_interface.codec import decode_json
 from mcp_interface.commands import (
+    AcceptTool,
     AddServer,
     AnswerApproval,
     AuditReport,
@@ -22,6 +25,7 @@ from mcp_interface.commands import (
     CreateSession,
     EndSession,
     ExplainAccess,
+    ForgetRefusal,
     GetAgent,
     GetSession,
     GetStatus,
@@ -29,8 +33,10 @@ from mcp_interface.commands import (
     ListAgents,
     ListApprovals,
     ListCapabilities,
+    ListRefusals,
     ListServers,
     ListSessions,
+    ListToolChanges,
     ListTools,
     ModelStatus,
     NodeStatus,
@@ -39,11 +45,14 @@ from mcp_interface.commands import (
     PostMessage,
     ReadAudit,
     ReadSession,
+    Refusal,
     RemoveServer,
     RevokeCapability,
     SpawnAgent,
     StopAgent,
+    ToolChange,
     VerifyAudit,
+    Wish,
 )
 from mcp_interface.errors import CODES, InvalidRecord, UmbrellaError
 from mcp_interface.events import UserMessage
@@ -59,7 +68,7 @@ from mcp_interface.ids import (
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.session import Session
 from mcp_interface.store import Record
-from mcp_interface.tool import text_result
+from mcp_interface.tool import ToolInfo, text_result
 from mcp_web.problem import STATUS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,6 +97,11 @@ VERDICT = Verdict(allowed=False, reason="no_capability", message="it holds nothi
 EXPLANATION = Explanation(
     principal_id=PrincipalId(A), resource_uri=URI, verdict=VERDICT, considered=[], chain=[]
 )
+TOOL = ToolInfo(server="git", name="log")
+CHANGE = ToolChange(server="git", tool="log", before=TOOL, now=TOOL, fingerprint="ab", diff="-a\n+b")
+REFUSAL = Refusal(
+    principal_id=PrincipalId(A), server="git", tool="log", fingerprint="ab", reason="no", by=U, since=NOW
+)
 OUTCOME = CallOutcome(execution_id=E, session_id=S, result=text_result("hi"), duration_ms=1.5)
 
 ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
@@ -107,6 +121,9 @@ ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
     ("POST", f"/api/sessions/{S}/cancel", None, 200, CancelTurn(session_id=S), False),
     ("GET", "/api/agents?stopped=true", None, 200, ListAgents(stopped=True), Page(items=[AGENT])),
     ("POST", "/api/agents", {"name": "scout"}, 201, SpawnAgent(name="scout"), AGENT),
+    ("POST", "/api/agents",
+     {"parent": "lead", "grants": [{"resource_uri": URI, "expires_in_s": 60, "constraints": {"max_uses": 2}}]}, 201,
+     SpawnAgent(parent="lead", grants=[Wish(resource_uri=URI, expires_in_s=60, constraints={"max_uses": 2})]), AGENT),
     ("GET", "/api/agents/scout", None, 200, GetAgent(agent="scout"), AGENT),
     ("DELETE", f"/api/agents/{A}", None, 204, StopAgent(agent=A), None),
     ("GET", "/api/servers", None, 200, ListServers(), Page(items=[SERVER])),
@@ -116,17 +133,31 @@ ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
     ("GET", "/api/tools?server=fs", None, 200, ListTools(server="fs"), EMPTY),
     ("POST", "/api/tools/call", {"server": "fs", "tool": "read_file", "arguments": {"path": "/x"}, "as_agent": A},
      200, CallTool(server="fs", tool="read_file", arguments={"path": "/x"}, as_agent=A), OUTCOME),
+    ("GET", "/api/tools/changes?limit=5", None, 200, ListToolChanges(limit=5), Page(items=[CHANGE])),
+    ("POST", "/api/tools/accept", {"server": "git", "tool": "log", "fingerprint": "ab"}, 200,
+     AcceptTool(server="git", tool="log", fingerprint="ab"), TOOL),
     ("GET", f"/api/capabilities?principal={A}", None, 200, ListCapabilities(principal=A), Page(items=[CAPABILITY])),
     ("POST", "/api/capabilities", {"agent": A, "resource_uri": URI, "max_uses": 3}, 201,
      GrantCapability(agent=A, resource_uri=URI, max_uses=3), CAPABILITY),
+    ("POST", "/api/capabilities", {"agent": A, "resource_uri": URI, "constraints": {"max_bytes": 9}}, 201,
+     GrantCapability(agent=A, resource_uri=URI, constraints={"max_bytes": 9}), CAPABILITY),
     ("GET", f"/api/capabilities/explain?principal={A}&resource_uri={URI}", None, 200,
      ExplainAccess(principal=A, resource_uri=URI), EXPLANATION),
     ("DELETE", f"/api/capabilities/{C}", None, 204, RevokeCapability(capability_id=C), [C]),
     ("GET", f"/api/approvals?session_id={S}", None, 200, ListApprovals(session_id=S), EMPTY),
     ("POST", f"/api/approvals/{K}", {"allow": False, "reason": "no"}, 204,
      AnswerApproval(approval_id=K, answer=Answer(allow=False, reason="no")), None),
+    ("POST", f"/api/approvals/{K}", {"allow": True, "remember": "session", "any_arguments": True}, 204,
+     AnswerApproval(approval_id=K, answer=Answer(allow=True, remember="session", any_arguments=True)), None),
+    ("POST", f"/api/approvals/{K}", {"allow": False, "remember": "always"}, 204,
+     AnswerApproval(approval_id=K, answer=Answer(allow=False, remember="always")), None),
+    ("GET", "/api/refusals?limit=5&cursor=5", None, 200, ListRefusals(limit=5, cursor="5"), Page(items=[REFUSAL])),
+    ("DELETE", f"/api/refusals/{A}/ab", None, 204,
+     ForgetRefusal(principal_id=PrincipalId(A), fingerprint="ab"), None),
     ("GET", "/api/audit?denied_only=true&kind=access_denied&limit=7", None, 200,
      ReadAudit(denied_only=True, kind="access_denied", limit=7), EMPTY),
+    ("GET", "/api/audit?since=2026-01-01T00:00:00Z&until=2026-01-01T02:00:00%2B01:00&oldest_first=true", None, 200,
+     ReadAudit(since=NOW, until=NOW + timedelta(hours=1), oldest_first=True), EMPTY),
     ("GET", "/api/audit/verify", None, 200, VerifyAudit(), AuditReport(ok=True, entries=3, head="ab")),
 ]  # fmt: skip
 
@@ -164,9 +195,93 @@ def test_every_private_route_of_the_description_is_in_the_table_above() -> None:
         for path, methods in document()["paths"].items()
         for method in methods
     }
-    assert len(described) == len({(route[0], route[1].partition("?")[0]) for route in ROUTES}) + 4, (
-        "the four others: /health, two of /api/login, /api/logout"
+    assert len(described) == len({(route[0], route[1].partition("?")[0]) for route in ROUTES}) + 5, (
+        "the five others: /health, two of /api/login, /api/logout, /api/audit/export"
     )
+
+
+def entry(seq: int) -> AuditEntry:
+    return AuditEntry(seq=seq, time=NOW, kind="access_denied", principal_id=U)
+
+
+class Trail:
+    """Answers pages of a trail that grows by one entry with every question."""
+
+    def __init__(self, entries: int, limit: int) -> None:
+        self.entries = [entry(seq) for seq in range(1, entries + 1)]
+        self.limit = limit
+        self.breaks = 0
+
+    def __call__(self, command: ReadAudit) -> Page[AuditEntry]:
+        self.entries.append(entry(len(self.entries) + 1))
+        if not command.oldest_first:
+            return Page(items=self.entries[-2:-1])
+        start = int(command.cursor or 0)
+        if self.breaks and start >= self.breaks:
+            raise UmbrellaError("the disk is gone")
+        end = start + self.limit
+        return Page(items=self.entries[start:end], cursor=str(end) if end < len(self.entries) else None)
+
+
+def test_an_export_has_every_entry_of_its_moment_oldest_first_and_ends_although_more_are_written(
+    browse: Callable[..., Any], door: Any
+) -> None:
+    async def scenario() -> None:
+        door.answers[ReadAudit] = Trail(25, limit=10)
+        async with browse() as http:
+            response = await http.get("/api/audit/export?kind=access_denied&since=2026-01-01T00:00:00Z")
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("application/x-ndjson")
+        assert response.headers["content-disposition"] == 'attachment; filename="umbrella-audit.jsonl"'
+        assert response.headers["cache-control"] == "no-store"
+        lines = response.text.splitlines()
+        assert [decode_json(line, AuditEntry) for line in lines] == [entry(seq) for seq in range(1, 26)]
+        _, *pages = door.commands()
+        assert {(page.kind, page.since, page.oldest_first) for page in pages} == {
+            ("access_denied", NOW, True)
+        }
+
+    asyncio.run(scenario())
+
+
+def test_an_export_of_nothing_is_empty(browse: Callable[..., Any], door: Any) -> None:
+    async def scenario() -> None:
+        door.answers[ReadAudit] = EMPTY
+        async with browse() as http:
+            response = await http.get("/api/audit/export")
+            assert (response.status_code, response.content) == (200, b"")
+
+    asyncio.run(scenario())
+
+
+def test_an_export_that_cannot_begin_is_a_problem_and_not_a_file(
+    browse: Callable[..., Any], door: Any
+) -> None:
+    async def scenario() -> None:
+        door.answers[ReadAudit] = CODES["denied"]("that is not yours")
+        async with browse() as http:
+            response = await http.get("/api/audit/export")
+            assert (response.status_code, response.json()["code"]) == (403, "denied")
+            assert "content-disposition" not in response.headers
+
+    asyncio.run(scenario())
+
+
+def test_an_export_that_breaks_off_is_never_taken_for_a_whole_one(
+    listening: Callable[[], Any], door: Any
+) -> None:
+    trail = Trail(25, limit=10)
+    trail.breaks = 10
+    door.answers[ReadAudit] = trail
+
+    async def scenario() -> None:
+        async with listening() as port, httpx.AsyncClient() as http:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await http.get(
+                    f"http://127.0.0.1:{port}/api/audit/export", headers={"authorization": "Bearer key-1"}
+                )
+
+    asyncio.run(scenario())
 
 
 def test_a_capabilitys_signature_never_leaves(browse: Callable[..., Any], door: Any) -> None:
@@ -240,6 +355,12 @@ def test_a_surprise_says_nothing_about_itself_but_its_request_id(
         ("GET", "/api/sessions?limit=1001", None),
         ("GET", "/api/sessions?limit=many", None),
         ("GET", "/api/capabilities/explain", None),
+        ("POST", "/api/agents", {"grants": [{"resource_uri": URI, "expires_in": 5}]}),
+        ("POST", "/api/agents", {"grants": [{"resource_uri": URI}] * 101}),
+        ("POST", "/api/tools/accept", {"server": "git", "tool": "log"}),
+        ("GET", "/api/audit?since=yesterday", None),
+        ("GET", "/api/audit?since=2026-01-01T00:00:00", None),
+        ("GET", "/api/audit/export?until=2026-13-01T00:00:00Z", None),
     ],
 )
 def test_a_wrong_request_is_told_which_field_and_never_reaches_the_node(

@@ -1,11 +1,11 @@
 // The frame around the pages: who is logged in, where one can go, and whether we are still connected.
-import { QueryCache, QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
+import { QueryCache, QueryClient, QueryClientProvider, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useEffect, useState, type ReactNode } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
 import { api, Problem } from "./api/http";
 import { LiveProvider, useLink, useLive } from "./api/live";
 import type { Login } from "./api/types";
-import { approvals } from "./api/queries";
+import { approvals, changes } from "./api/queries";
 import { Empty, Header } from "./parts/basics";
 import { AgentPage } from "./pages/agent";
 import { Agents } from "./pages/agents";
@@ -105,7 +105,11 @@ function Pages(): ReactNode {
 
 function Side({ path, login }: { path: string; login: Login }) {
   const open = useQuery(approvals());
-  const waiting = open.data?.items.length ?? 0;
+  const changed = useInfiniteQuery(changes());
+  const loud: Record<string, [number, string]> = {
+    "/approvals": [open.data?.items.length ?? 0, "waiting"],
+    "/tools": [changed.data?.pages.flatMap((page) => page.items).filter((item) => item.now).length ?? 0, "changed"],
+  };
   const leave = () => void api<null>("/api/logout", { method: "POST" }).finally(() => queries.invalidateQueries({ queryKey: ["login"] }));
   return (
     <nav className="side" aria-label="Pages">
@@ -115,13 +119,14 @@ function Side({ path, login }: { path: string; login: Login }) {
       <ul>
         {PLACES.map(([to, name]) => {
           const here = to === "/" ? path === "/" : path.startsWith(to);
+          const [count, what] = loud[to] ?? [0, ""];
           return (
             <li key={to}>
               <Link href={to} aria-current={here ? "page" : undefined}>
                 {name}
-                {to === "/approvals" && waiting > 0 && (
-                  <span className="count" aria-label={`${waiting} waiting`}>
-                    {waiting}
+                {count > 0 && (
+                  <span className="count" aria-label={`${count} ${what}`}>
+                    {count}
                   </span>
                 )}
               </Link>

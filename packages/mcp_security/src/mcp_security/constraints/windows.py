@@ -26,8 +26,8 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY: Final = 24 * 60
 _WEEK: Final = 7 * _DAY
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
-_ZONE: Final = re.compile(r"UTC|(?!posix/|right/)[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){1,2}")
-"""Names as `Area/City`: files of this machine, such as `localtime`, are not names."""
+_ZONE: Final = re.compile(r"UTC|[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){1,2}")
+"""Names as `Area/City`: `localtime`, `right/…` (other seconds) and `posix/…` beside them are not names."""
 _REMEDY: Final = 'write {"zone": "Europe/Zurich", "days": ["mon"], "from": "08:00", "to": "18:00"}'
 
 Window = dict[str, Any]

@@ -1,24 +1,36 @@
 """/api/agents: who lives on the node."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
 
 from mcp_interface.agent import AgentRecord, AgentType
-from mcp_interface.commands import GetAgent, ListAgents, Page, SpawnAgent, StopAgent
+from mcp_interface.commands import GetAgent, ListAgents, Page, SpawnAgent, StopAgent, Wish
 from mcp_interface.ids import SessionId
 from mcp_web.auth import CallerDependency
 from mcp_web.routes.shape import PROBLEMS, Cursor, Limit
 
 
+class Right(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A right that a new agent begins with; a misspelt limit is refused and never ignored."""
+
+    resource_uri: str
+    expires_in_s: Annotated[float, Meta(gt=0)] | None = None
+    constraints: dict[str, Any] = {}
+
+
 class NewAgent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an agent begins with; rights are not among it."""
+    """What an agent begins with; it holds the rights that are named here and no others."""
 
     type: AgentType = "worker"
     name: str = ""
     session_id: str | None = None
+    parent: str | None = None
+    """The agent, by id or name, whose rights are handed on; without one, the caller's."""
+    grants: Annotated[list[Right], Meta(max_length=100)] = []
     metadata: dict[str, Any] = {}
 
 
@@ -35,13 +47,25 @@ async def list_agents(
     return await caller.ask(ListAgents(session_id=within, stopped=stopped, limit=limit, cursor=cursor))
 
 
-@post("/agents", responses=PROBLEMS, summary="Start an agent that holds nothing")
+@post("/agents", responses=PROBLEMS, summary="Start an agent with the rights that are handed to it")
 async def spawn_agent(caller: CallerDependency, data: JSONBody[NewAgent]) -> AgentRecord:
-    """Its birth is durable when this answers."""
-    within = SessionId(data.session_id) if data.session_id else None
-    return await caller.ask(
-        SpawnAgent(type=data.type, name=data.name, session_id=within, metadata=data.metadata)
+    """All of them or it does not start; its birth is durable when this answers."""
+    command = SpawnAgent(
+        type=data.type,
+        name=data.name,
+        session_id=SessionId(data.session_id) if data.session_id else None,
+        parent=data.parent or None,
+        grants=[
+            Wish(
+                resource_uri=right.resource_uri,
+                expires_in_s=right.expires_in_s,
+                constraints=right.constraints,
+            )
+            for right in data.grants
+        ],
+        metadata=data.metadata,
     )
+    return await caller.ask(command)
 
 
 @get("/agents/{agent:str}", responses=PROBLEMS, summary="Show an agent")

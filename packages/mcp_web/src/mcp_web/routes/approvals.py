@@ -1,11 +1,18 @@
-"""/api/approvals: questions that wait for a person."""
+"""/api/approvals: questions that wait for a person. /api/refusals: those that are never asked again."""
 
-from litestar import get, post
+from litestar import delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from mcp_interface.approval import Answer, Approval
-from mcp_interface.commands import AnswerApproval, ListApprovals, Page
-from mcp_interface.ids import ApprovalId, SessionId
+from mcp_interface.commands import (
+    AnswerApproval,
+    ForgetRefusal,
+    ListApprovals,
+    ListRefusals,
+    Page,
+    Refusal,
+)
+from mcp_interface.ids import ApprovalId, PrincipalId, SessionId
 from mcp_web.auth import CallerDependency
 from mcp_web.routes.shape import PROBLEMS, Cursor, Limit
 
@@ -30,4 +37,22 @@ async def answer_approval(
     await caller.ask(AnswerApproval(approval_id=ApprovalId(approval_id), answer=data))
 
 
-ROUTES = [list_approvals, answer_approval]
+@get("/refusals", responses=PROBLEMS, summary='List questions that were answered with "never", oldest first')
+async def list_refusals(caller: CallerDependency, limit: Limit = 50, cursor: Cursor = None) -> Page[Refusal]:
+    """They are answered with no without asking."""
+    return await caller.ask(ListRefusals(limit=limit, cursor=cursor))
+
+
+@delete(
+    "/refusals/{principal_id:str}/{fingerprint:str}",
+    responses=PROBLEMS,
+    summary="Let a question be asked again",
+)
+async def forget_refusal(
+    caller: CallerDependency, principal_id: FromPath[str], fingerprint: FromPath[str]
+) -> None:
+    """Harmless when repeated."""
+    await caller.ask(ForgetRefusal(principal_id=PrincipalId(principal_id), fingerprint=fingerprint))
+
+
+ROUTES = [list_approvals, answer_approval, list_refusals, forget_refusal]

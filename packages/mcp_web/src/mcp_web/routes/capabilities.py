@@ -1,6 +1,6 @@
 """/api/capabilities: rights, who holds them and why."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import delete, get, post
@@ -21,6 +21,8 @@ class NewGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     resource_uri: str
     expires_in_s: Annotated[float, Meta(gt=0)] | None = None
     max_uses: Annotated[int, Meta(ge=1)] | None = None
+    constraints: dict[str, Any] = {}
+    """Further limits by name."""
 
 
 @get("/capabilities", responses=PROBLEMS, summary="List live capabilities")
@@ -42,6 +44,7 @@ async def grant_capability(caller: CallerDependency, data: JSONBody[NewGrant]) -
         resource_uri=data.resource_uri,
         expires_in_s=data.expires_in_s,
         max_uses=data.max_uses,
+        constraints=data.constraints,
     )
     return await caller.ask(command)
 

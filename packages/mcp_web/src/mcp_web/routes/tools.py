@@ -1,4 +1,4 @@
-"""/api/tools: what the connected servers offer, and single calls of it."""
+"""/api/tools: what the connected servers offer, what of it is not what it was, and single calls of it."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,15 @@ from litestar import get, post
 from litestar.params import FromQuery, JSONBody
 from msgspec import Meta
 
-from mcp_interface.commands import CallOutcome, CallTool, ListTools, Page
+from mcp_interface.commands import (
+    AcceptTool,
+    CallOutcome,
+    CallTool,
+    ListToolChanges,
+    ListTools,
+    Page,
+    ToolChange,
+)
 from mcp_interface.ids import AgentId, SessionId
 from mcp_interface.tool import ToolInfo
 from mcp_web.auth import CallerDependency
@@ -28,6 +36,15 @@ class NewCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     session_id: str | None = None
     """Where it is recorded."""
     timeout_ms: Annotated[int, Meta(ge=1, le=3_600_000)] | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A changed tool that somebody has looked at."""
+
+    server: str
+    tool: str
+    fingerprint: str
+    """Of the definition that was looked at."""
 
 
 @get("/tools", responses=PROBLEMS, summary="List tools")
@@ -52,4 +69,18 @@ async def call_tool(caller: CallerDependency, data: JSONBody[NewCall]) -> CallOu
     return await caller.ask(command, CALL_S if data.timeout_ms is None else data.timeout_ms / 1000 + 10)
 
 
-ROUTES = [list_tools, call_tool]
+@get("/tools/changes", responses=PROBLEMS, summary="List tools that are not what they were")
+async def list_tool_changes(
+    caller: CallerDependency, limit: Limit = 50, cursor: Cursor = None
+) -> Page[ToolChange]:
+    """Their calls are refused until the change is accepted; the diff is text in which nothing is invisible."""
+    return await caller.ask(ListToolChanges(limit=limit, cursor=cursor))
+
+
+@post("/tools/accept", status_code=200, responses=PROBLEMS, summary="Accept a changed tool as it is now")
+async def accept_tool(caller: CallerDependency, data: JSONBody[Accepted]) -> ToolInfo:
+    """Refused with 409 when it has changed again since it was looked at."""
+    return await caller.ask(AcceptTool(server=data.server, tool=data.tool, fingerprint=data.fingerprint))
+
+
+ROUTES = [list_tools, call_tool, list_tool_changes, accept_tool]

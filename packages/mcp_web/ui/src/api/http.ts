@@ -12,7 +12,7 @@ export class Problem extends Error {
   }
 }
 
-type Query = Record<string, string | number | boolean | null | undefined>;
+export type Query = Record<string, string | number | boolean | null | undefined>;
 
 interface Options {
   method?: "GET" | "POST" | "PATCH" | "DELETE";
@@ -22,17 +22,22 @@ interface Options {
   accept?: number;
 }
 
-export async function api<T>(path: string, options: Options = {}): Promise<T> {
-  const { method = "GET", body, query = {}, accept } = options;
+/** A path with what is asked of it; what is empty or false is left out. */
+export function withQuery(path: string, query: Query): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== "" && value !== false) search.set(name, String(value));
   }
+  return search.size ? `${path}?${search}` : path;
+}
+
+export async function api<T>(path: string, options: Options = {}): Promise<T> {
+  const { method = "GET", body, query = {}, accept } = options;
   const headers: Record<string, string> = { accept: "application/json", "x-umbrella": "1" };
   if (body !== undefined) headers["content-type"] = "application/json";
   let response: Response;
   try {
-    response = await fetch(search.size ? `${path}?${search}` : path, {
+    response = await fetch(withQuery(path, query), {
       method,
       headers,
       body: body === undefined ? null : JSON.stringify(body),

@@ -51,12 +51,16 @@ function collector(queries: QueryClient) {
   };
 }
 
+const SERVERS = ["servers", "tools", "changes", "status"];
+
 function touched(notice: Notice): string[] {
-  if ("passing" in notice) return notice.passing.type === "server" ? ["servers", "tools", "status"] : [];
+  if ("passing" in notice) return notice.passing.type === "server" ? [...SERVERS] : [];
   const { stream, event } = notice.record;
   if (event.event === "approval.asked" || event.event === "approval.answered") return ["approvals", "status", "audit"];
-  if (stream.startsWith("session:")) return ["sessions", "status", ...(event.event === "execution" ? ["audit"] : [])];
+  // A call may be what finds out that its tool has changed.
+  if (stream.startsWith("session:")) return ["sessions", "status", ...(event.event === "execution" ? ["audit", "changes"] : [])];
   if (stream.startsWith("agent:")) return ["agents", "status"];
   if (stream === "security") return ["capabilities", "agents", "audit"];
-  return ["servers", "tools", "status"];
+  if (stream === "tools") return ["tools", "changes", "refusals", "audit"];
+  return SERVERS;
 }

@@ -1,7 +1,7 @@
 // What the pages ask for, under the names that `live` makes stale.
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
-import { api, at } from "./http";
-import type { AgentRecord, Approval, AuditEntry, Capability, Health, NodeStatus, Page, ServerStatus, Session, ToolInfo } from "./types";
+import { api, at, withQuery, type Query } from "./http";
+import type { AgentRecord, Approval, AuditEntry, Capability, Health, NodeStatus, Page, Refusal, ServerStatus, Session, ToolChange, ToolInfo } from "./types";
 
 export const status = () => queryOptions({ queryKey: ["status"], queryFn: () => api<NodeStatus>("/api/status") });
 
@@ -43,6 +43,14 @@ export const capabilities = (principal: string) =>
 export const approvals = () =>
   queryOptions({ queryKey: ["approvals"], queryFn: () => api<Page<Approval>>("/api/approvals", { query: { limit: 200 } }) });
 
+export const refusals = () =>
+  infiniteQueryOptions({
+    queryKey: ["refusals"],
+    queryFn: ({ pageParam }) => api<Page<Refusal>>("/api/refusals", { query: { cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+  });
+
 export const servers = () =>
   queryOptions({ queryKey: ["servers"], queryFn: () => api<Page<ServerStatus>>("/api/servers") });
 
@@ -54,17 +62,37 @@ export const tools = () =>
     getNextPageParam: (page) => page.cursor ?? null,
   });
 
+export const changes = () =>
+  infiniteQueryOptions({
+    queryKey: ["changes"],
+    queryFn: ({ pageParam }) => api<Page<ToolChange>>("/api/tools/changes", { query: { cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+  });
+
 export interface AuditFilter {
   principal: string;
   resource_uri: string;
   kind: string;
   denied_only: boolean;
+  /** As a person types it, in the time of this machine; empty is no bound. */
+  since: string;
+  until: string;
 }
+
+const asked = ({ since, until, ...rest }: AuditFilter): Query => ({ ...rest, since: instant(since), until: instant(until) });
+
+function instant(local: string): string {
+  return local ? new Date(local).toISOString() : "";
+}
+
+/** Where the same entries can be downloaded, all of them. */
+export const auditExport = (filter: AuditFilter): string => withQuery("/api/audit/export", asked(filter));
 
 export const audit = (filter: AuditFilter) =>
   infiniteQueryOptions({
     queryKey: ["audit", filter],
-    queryFn: ({ pageParam }) => api<Page<AuditEntry>>("/api/audit", { query: { ...filter, cursor: pageParam } }),
+    queryFn: ({ pageParam }) => api<Page<AuditEntry>>("/api/audit", { query: { ...asked(filter), cursor: pageParam } }),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.cursor ?? null,
   });

@@ -19,8 +19,10 @@ export type Login = Schemas["Login"];
 export type NodeStatus = Schemas["NodeStatus"];
 export type Posted = Schemas["Posted"];
 export type Rec = Schemas["Record"];
+export type Refusal = Schemas["Refusal"];
 export type ServerStatus = Schemas["ServerStatus"];
 export type ToolCall = Schemas["ToolCall"];
+export type ToolChange = Schemas["ToolChange"];
 export type ToolInfo = Schemas["ToolInfo"];
 export type ToolResult = Schemas["ToolResult"];
 

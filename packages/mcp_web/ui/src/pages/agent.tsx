@@ -6,8 +6,11 @@ import { api, at } from "../api/http";
 import { agent, capabilities } from "../api/queries";
 import type { AgentRecord, Capability, Explanation } from "../api/types";
 import { Badge, Empty, Failure, Field, Header, Id } from "../parts/basics";
+import { Limits } from "../parts/limits";
 import { Time } from "../parts/time";
+import { visible } from "../parts/values";
 import { AGENT_TONES } from "./agents";
+import { Grant, HandOn } from "./grant";
 
 export function AgentPage({ id }: { id: string }) {
   const one = useQuery(agent(id));
@@ -55,6 +58,7 @@ export function AgentPage({ id }: { id: string }) {
       </dl>
       <Rights record={record} />
       {alive && <Grant record={record} />}
+      {alive && <HandOn record={record} />}
       <Explain record={record} />
     </>
   );
@@ -123,18 +127,19 @@ function Right({ capability }: { capability: Capability }) {
     mutationFn: () => api<null>(at("capabilities", capability.id), { method: "DELETE" }),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["capabilities"] }),
   });
-  const limits = Object.entries(capability.constraints ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
   return (
     <tr>
       <th scope="row">
-        <code>{capability.resource_uri}</code>
+        <code>{visible(capability.resource_uri)}</code>
         <Failure error={revoke.error} />
       </th>
       <td>
         <Time at={capability.granted_at} />
       </td>
       <td>{capability.expires_at ? <Time at={capability.expires_at} /> : "never"}</td>
-      <td>{limits.join(", ") || "none"}</td>
+      <td>
+        <Limits values={capability.constraints ?? {}} />
+      </td>
       <td>
         <Id value={capability.id} />
       </td>
@@ -144,55 +149,6 @@ function Right({ capability }: { capability: Capability }) {
         </button>
       </td>
     </tr>
-  );
-}
-
-function Grant({ record }: { record: AgentRecord }) {
-  const queries = useQueryClient();
-  const [uri, setUri] = useState("");
-  const [hours, setHours] = useState("");
-  const [uses, setUses] = useState("");
-  const grant = useMutation({
-    mutationFn: () =>
-      api<Capability>("/api/capabilities", {
-        method: "POST",
-        body: {
-          agent: record.id,
-          resource_uri: uri.trim(),
-          expires_in_s: hours ? Number(hours) * 3600 : null,
-          max_uses: uses ? Number(uses) : null,
-        },
-      }),
-    onSuccess: () => {
-      setUri("");
-      return queries.invalidateQueries({ queryKey: ["capabilities"] });
-    },
-  });
-  return (
-    <section aria-labelledby="grant">
-      <h2 id="grant">Grant a right</h2>
-      <form
-        className="row-form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          grant.mutate();
-        }}
-      >
-        <Field label="Resource">
-          <input required placeholder="mcp://fs/read/home/me/**" spellCheck={false} value={uri} onChange={(event) => setUri(event.target.value)} />
-        </Field>
-        <Field label="Hours (empty: no end)">
-          <input type="number" min="0" step="any" value={hours} onChange={(event) => setHours(event.target.value)} />
-        </Field>
-        <Field label="Uses (empty: any)">
-          <input type="number" min="1" value={uses} onChange={(event) => setUses(event.target.value)} />
-        </Field>
-        <button type="submit" className="primary" disabled={grant.isPending || !uri.trim()}>
-          Grant
-        </button>
-      </form>
-      <Failure error={grant.error} />
-    </section>
   );
 }
 

@@ -1,8 +1,9 @@
-import { useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { approvals } from "../api/queries";
-import type { Approval } from "../api/types";
-import { Empty, Failure, Header } from "../parts/basics";
+import { api, at } from "../api/http";
+import { approvals, refusals } from "../api/queries";
+import type { Approval, Refusal } from "../api/types";
+import { Empty, Failure, Header, Id, More } from "../parts/basics";
 import { Time } from "../parts/time";
 import { Arguments, visible } from "../parts/values";
 import { Question } from "../transcript/approval";
@@ -24,6 +25,7 @@ export function Approvals() {
       {items.map((item) => (
         <Waiting key={item.id} approval={item} />
       ))}
+      <Refusals />
     </>
   );
 }
@@ -43,5 +45,70 @@ function Waiting({ approval }: { approval: Approval }) {
       <Arguments values={approval.arguments} />
       <Question approval={approval} />
     </article>
+  );
+}
+
+function Refusals() {
+  const known = useInfiniteQuery(refusals());
+  const items = known.data?.pages.flatMap((page) => page.items) ?? [];
+  if (!items.length) return <Failure error={known.error} />;
+  return (
+    <section aria-labelledby="never">
+      <h2 id="never">Never asked again</h2>
+      <p className="muted">You said never to these; the same call of the same agent is refused without asking.</p>
+      <Failure error={known.error} />
+      <table className="rows">
+        <thead>
+          <tr>
+            <th scope="col">Tool</th>
+            <th scope="col">Who</th>
+            <th scope="col">Reason</th>
+            <th scope="col">Since</th>
+            <th scope="col">Question</th>
+            <th scope="col">
+              <span className="hidden">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {items.map((item) => (
+            <Never key={`${item.principal_id}/${item.fingerprint}`} refusal={item} />
+          ))}
+        </tbody>
+      </table>
+      <More shown={known.hasNextPage} loading={known.isFetchingNextPage} onMore={() => void known.fetchNextPage()} />
+    </section>
+  );
+}
+
+function Never({ refusal }: { refusal: Refusal }) {
+  const queries = useQueryClient();
+  const forget = useMutation({
+    mutationFn: () => api<null>(at("refusals", refusal.principal_id, refusal.fingerprint), { method: "DELETE" }),
+    onSuccess: () => queries.invalidateQueries({ queryKey: ["refusals"] }),
+  });
+  return (
+    <tr>
+      <th scope="row" className="tool">
+        <span className="muted">{visible(refusal.server)}/</span>
+        {visible(refusal.tool)}
+        <Failure error={forget.error} />
+      </th>
+      <td>
+        <Id value={refusal.principal_id} />
+      </td>
+      <td>{visible(refusal.reason)}</td>
+      <td>
+        <Time at={refusal.since} />
+      </td>
+      <td title={refusal.fingerprint}>
+        <code>{refusal.fingerprint.slice(0, 12)}</code>
+      </td>
+      <td>
+        <button type="button" className="small" disabled={forget.isPending} onClick={() => forget.mutate()}>
+          Ask again
+        </button>
+      </td>
+    </tr>
   );
 }

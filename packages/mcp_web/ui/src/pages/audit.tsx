@@ -1,14 +1,25 @@
 import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { api } from "../api/http";
-import { audit, type AuditFilter } from "../api/queries";
+import { audit, auditExport, type AuditFilter } from "../api/queries";
 import type { AuditEntry, AuditReport } from "../api/types";
 import { Badge, Empty, Failure, Field, Header, Id, More, type Tone } from "../parts/basics";
 import { Time } from "../parts/time";
 
 const TONES: Record<string, Tone> = { allowed: "ok", denied: "bad", granted: "info", revoked: "warn", noted: "plain" };
-const ANY: AuditFilter = { principal: "", resource_uri: "", kind: "", denied_only: false };
-const KINDS = ["access_allowed", "access_denied", "capability_granted", "capability_delegated", "capability_revoked"];
+const ANY: AuditFilter = { principal: "", resource_uri: "", kind: "", denied_only: false, since: "", until: "" };
+const KINDS = [
+  "access_allowed",
+  "access_denied",
+  "capability_granted",
+  "capability_delegated",
+  "capability_denied",
+  "capability_revoked",
+  "revocation_denied",
+  "tool_pinned",
+  "tool_changed",
+  "tool_accepted",
+];
 
 export function Audit() {
   const [draft, setDraft] = useState(ANY);
@@ -46,6 +57,12 @@ export function Audit() {
             ))}
           </select>
         </Field>
+        <Field label="From">
+          <input type="datetime-local" value={draft.since} onChange={(event) => change({ since: event.target.value })} />
+        </Field>
+        <Field label="Before">
+          <input type="datetime-local" value={draft.until} onChange={(event) => change({ until: event.target.value })} />
+        </Field>
         <label className="check">
           <input type="checkbox" checked={draft.denied_only} onChange={(event) => now({ denied_only: event.target.checked })} /> denied only
         </label>
@@ -53,6 +70,9 @@ export function Audit() {
         <button type="button" onClick={() => now(ANY)}>
           Clear
         </button>
+        <a href={auditExport(filter)} download>
+          Export as JSON lines
+        </a>
       </form>
       <Failure error={trail.error} />
       {trail.isSuccess && items.length === 0 && <Empty title="No entries match." command="umbrella audit show" />}
@@ -113,7 +133,8 @@ function Verify() {
         <div className={`notice tight ${report.ok ? "ok" : "bad"}`} role={report.ok ? "status" : "alert"}>
           {report.ok ? (
             <p title={report.head}>
-              <strong>Chain intact.</strong> {report.entries.toLocaleString()} entries, head <code>{report.head.slice(0, 12)}…</code>
+              <strong>Chain intact.</strong> {report.entries.toLocaleString()} entries, {report.sealed.toLocaleString()} of them under a signed seal, head{" "}
+              <code>{report.head.slice(0, 12)}…</code>
             </p>
           ) : (
             <p>

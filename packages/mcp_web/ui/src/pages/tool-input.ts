@@ -1,4 +1,4 @@
-// What people type about servers and tools, as what the API takes. Pure.
+// What people type, as what the API takes. Pure.
 
 type Schema = Record<string, unknown>;
 
@@ -27,13 +27,19 @@ function blank(schema: Schema): unknown {
   }
 }
 
-export function parseArguments(text: string): { values?: Record<string, unknown>; problem?: string } {
+export interface Parsed {
+  values?: Record<string, unknown>;
+  problem?: string;
+}
+
+/** What is typed as a JSON object; nothing typed is an empty one. */
+export function parseObject(text: string, what: string): Parsed {
   try {
-    const value: unknown = JSON.parse(text || "{}");
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return { problem: "Arguments are a JSON object." };
+    const value: unknown = JSON.parse(text.trim() || "{}");
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return { problem: `${what} are a JSON object: {"name": value}.` };
     return { values: value as Record<string, unknown> };
   } catch (error) {
-    return { problem: error instanceof Error ? error.message : "not JSON" };
+    return { problem: `${what} are not JSON yet: ${error instanceof Error ? error.message : "it cannot be read"}` };
   }
 }
 

@@ -6,7 +6,8 @@ import { agents, servers, tools } from "../api/queries";
 import type { CallOutcome, ServerStatus, ToolInfo } from "../api/types";
 import { Badge, Empty, Failure, Field, Header, Json, More, type Tone } from "../parts/basics";
 import { resultText } from "../transcript/cards";
-import { parseArguments, sample, serverSpec } from "./tool-input";
+import { Changes } from "./changes";
+import { parseObject, sample, serverSpec } from "./tool-input";
 
 const STATES: Record<ServerStatus["state"], Tone> = { ready: "ok", connecting: "info", waiting: "warn", failed: "bad", stopped: "plain" };
 
@@ -21,6 +22,7 @@ export function Tools() {
     <>
       <Header title="Tools" sub="MCP servers, the state of their connections, and everything they offer." />
       <Failure error={known.error ?? offered.error} />
+      <Changes />
       <section aria-labelledby="servers">
         <h2 id="servers">Servers</h2>
         <table className="rows">
@@ -157,7 +159,7 @@ function TryIt({ tool }: { tool: ToolInfo }) {
   const [text, setText] = useState(() => JSON.stringify(sample(tool.parameters ?? {}), null, 2));
   const [asAgent, setAsAgent] = useState("");
   const all = useInfiniteQuery(agents(false));
-  const parsed = parseArguments(text);
+  const parsed = parseObject(text, "Arguments");
   const call = useMutation({
     mutationFn: (values: Record<string, unknown>) =>
       api<CallOutcome>("/api/tools/call", {

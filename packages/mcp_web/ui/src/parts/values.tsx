@@ -1,11 +1,13 @@
 // Arguments as a person has to judge them: whole, unescaped, and with nothing invisible in them.
 import { Fragment } from "react";
 
-// Control characters, zero-width ones, and those that turn the direction of reading.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+// Whatever no screen shows or what turns the direction of reading: controls, formats, lone surrogates, private and
+// unassigned code points, separators, letters that look like nothing, variation selectors, spaces that are none.
+const UNSEEN =
+  /(?![\n\t ])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Z}\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/gu;
 
 export function visible(text: string): string {
-  return text.replace(UNSEEN, (char) => `‹U+${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}›`);
+  return text.replace(UNSEEN, (char) => `‹U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}›`);
 }
 
 function show(value: unknown): string {

@@ -7,14 +7,23 @@ import { Failure } from "../parts/basics";
 import { Time } from "../parts/time";
 import { visible } from "../parts/values";
 
+// A right on a file, an address or a table says itself what is done to what; one on these does not.
+const BY_ARGUMENTS: [string, string][] = [
+  ["mcp://tool/", "tool"],
+  ["mcp://shell/", "program"],
+];
+
 export function Question({ approval }: { approval: Approval }) {
   const queries = useQueryClient();
   const [reason, setReason] = useState("");
+  const [any, setAny] = useState(false);
   const answer = useMutation({
     mutationFn: (given: Answer) => api<null>(at("approvals", approval.id), { method: "POST", body: given }),
-    onSettled: () => queries.invalidateQueries({ queryKey: ["approvals"] }),
+    onSettled: () => Promise.all(["approvals", "refusals"].map((name) => queries.invalidateQueries({ queryKey: [name] }))),
   });
-  const say = (allow: boolean, remember: Answer["remember"]) => answer.mutate({ allow, remember, reason });
+  const what = BY_ARGUMENTS.find(([start]) => approval.resource_uri.startsWith(start))?.[1];
+  const yes = (remember: Answer["remember"]) => answer.mutate({ allow: true, remember, any_arguments: any, reason: "" });
+  const no = (remember: Answer["remember"]) => answer.mutate({ allow: false, remember, any_arguments: false, reason });
   return (
     <div className="question">
       <p>
@@ -25,23 +34,36 @@ export function Question({ approval }: { approval: Approval }) {
         The question ends <Time at={approval.expires_at} />; unanswered means no.
       </p>
       <div className="answers">
-        <button type="button" className="primary" disabled={answer.isPending} onClick={() => say(true, "once")}>
+        <button type="button" className="primary" disabled={answer.isPending} onClick={() => yes("once")}>
           Allow once
         </button>
-        <button type="button" disabled={answer.isPending} onClick={() => say(true, "session")}>
+        <button type="button" disabled={answer.isPending} onClick={() => yes("session")}>
           Allow for this session
         </button>
-        <button type="button" disabled={answer.isPending} onClick={() => say(true, "always")}>
+        <button type="button" disabled={answer.isPending} onClick={() => yes("always")}>
           Always allow
         </button>
+        {what && (
+          <label className="check">
+            <input type="checkbox" checked={any} onChange={(event) => setAny(event.target.checked)} /> for any arguments of this {what}
+          </label>
+        )}
+      </div>
+      <p className="small">
+        A yes is one to {what ? (any ? `this ${what}, whatever the arguments are` : "exactly these arguments") : "this resource"}.
+      </p>
+      <div className="answers">
         <input
           aria-label="Reason, shown to the agent when denied"
           placeholder="Reason (shown to the agent when denied)"
           value={reason}
           onChange={(event) => setReason(event.target.value)}
         />
-        <button type="button" className="danger" disabled={answer.isPending} onClick={() => say(false, "once")}>
+        <button type="button" className="danger" disabled={answer.isPending} onClick={() => no("once")}>
           Deny
+        </button>
+        <button type="button" className="danger" disabled={answer.isPending} title="Deny, and answer the same question with no from now on" onClick={() => no("always")}>
+          Never
         </button>
       </div>
       <Failure error={answer.error} />

@@ -1,5 +1,6 @@
 // The transcript, item by item.
 import { memo } from "react";
+import { Link } from "wouter";
 import { Badge, Id, Json, type Tone } from "../parts/basics";
 import { Prose } from "../parts/text";
 import { Time } from "../parts/time";
@@ -84,6 +85,11 @@ function CallCard({ item }: { item: CallItem }) {
               <code>{item.error.remedy}</code>
             </p>
           )}
+          {item.error.details?.reason === "tool_changed" && (
+            <p>
+              <Link href="/tools">See what changed</Link>
+            </p>
+          )}
         </div>
       )}
       {item.result && <Outcome item={item} />}
@@ -101,10 +107,11 @@ function Decision({ item }: { item: CallItem }) {
   const answer = item.answer;
   if (!answer) return null;
   const by = item.answeredBy === "system" ? "nobody in time" : "you";
-  const scope = { once: "once", session: "for this session", always: "always" }[answer.remember ?? "once"];
+  const scope = { once: "once", session: "for this session", always: "always" }[answer.remember ?? "once"] + (answer.any_arguments ? ", with any arguments," : "");
+  const denied = answer.remember === "always" ? "Denied for good" : "Denied";
   return (
     <p className={`decision small ${answer.allow ? "ok" : "bad"}`}>
-      {answer.allow ? `✓ Allowed ${scope} by ${by}` : `✕ Denied by ${by}`}
+      {answer.allow ? `✓ Allowed ${scope} by ${by}` : `✕ ${denied} by ${by}`}
       {answer.reason && `: ${answer.reason}`}
     </p>
   );
