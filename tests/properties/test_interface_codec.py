@@ -15,16 +15,20 @@ from hypothesis.strategies import SearchStrategy
 import mcp_interface
 from mcp_interface import (
     AnyCommand,
+    Ask,
     Capability,
     ClientFrame,
     Event,
+    Facts,
     Grant,
+    Need,
     NodeFrame,
     Ok,
     Page,
     Record,
     Registered,
     Reply,
+    Resource,
     Result,
     Sealed,
     Session,
@@ -40,7 +44,7 @@ from mcp_interface import (
 )
 
 Medium = Literal["disk", "json"]
-NEVER_TRAVEL = (Grant, Ok, Registered, Reply, Stop, TelemetryEvent, ToolContext)
+NEVER_TRAVEL = (Ask, Facts, Grant, Need, Ok, Registered, Reply, Stop, TelemetryEvent, ToolContext)
 """They hold a secret, a reference, a function or an agent's own state, and stay in their process."""
 
 BASES = ("Command", "EventBase", "Page")
@@ -73,6 +77,9 @@ SIMPLE: dict[Any, SearchStrategy[Any]] = {
     datetime: TIMES,
     timedelta: st.timedeltas(min_value=timedelta(days=-9999), max_value=timedelta(days=9999)),
     type(None): st.none(),
+    Resource: st.builds(
+        Resource, st.just("fs"), st.just("read"), st.sampled_from(["a", "a/b/", "**", "é/*"])
+    ),
 }
 
 
@@ -90,7 +97,7 @@ def values(kind: Any, medium: Medium) -> SearchStrategy[Any]:
         return PLAIN.map(lambda value: msgspec.Raw(encode(value)))
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return bounded(args[0], args[1])
+        return values(args[0], medium) if get_origin(args[0]) is list else bounded(args[0], args[1])
     if origin is Literal:
         return st.sampled_from(args)
     if origin in (Union, types.UnionType):

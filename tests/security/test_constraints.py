@@ -167,8 +167,8 @@ def test_a_malformed_value_is_refused_with_a_typed_error(key: str) -> None:
     ("key", "value"),
     [
         ("max_uses", 0), ("max_uses", 1.0), ("max_uses", 2**60), ("max_delegation_depth", 1001),
-        ("allowed_paths", "/a"), ("denied_paths", ["/a/../b"]), ("denied_paths", ["/a" * 65]),
-        ("denied_paths", [f"/{n}{'x' * 200}" for n in range(400)]), ("operations", ["fly"]),
+        ("allowed_paths", "/a"), ("denied_paths", ["/a/../b"]), ("denied_paths", ["/**" + "/a" * 512]),
+        ("denied_paths", [f"/**/a/{n}" for n in range(200)]), ("operations", ["fly"]),
         ("allowed_methods", ["read"]), ("allowed_statements", ["select;drop"]), ("allowed_extensions", ["."]),
         ("allowed_extensions", ["*"]), ("allowed_tables", ["a/b"]), ("allowed_tables", ["**"]),
         ("allowed_tools", ["read"]), ("allowed_tools", ["files/**"]), ("allowed_tools", ["files/"]),

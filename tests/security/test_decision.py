@@ -101,7 +101,9 @@ def test_unlimited_uses_are_spent_first() -> None:
 
 
 @pytest.mark.parametrize("wide", ["**", "http/**", "http/*/**", "http/loc*/**", "http/localhost*/**"])
-@pytest.mark.parametrize("near", ["localhost:8080/x", "127.0.0.1/x", "localhost/**", "[::1]:80/x", "10.0.0.1/x"])
+@pytest.mark.parametrize(
+    "near", ["localhost:8080/x", "127.0.0.1/x", "localhost/**", "[::1]:80/x", "10.0.0.1/x"]
+)
 def test_no_wildcard_reaches_or_becomes_a_host_near_this_machine(room, wide: str, near: str) -> None:
     outer, inner = parse_resource(f"mcp://api/get/{wide}"), parse_resource(f"mcp://api/get/http/{near}")
     assert not covers(outer, inner) and not within(inner, outer)

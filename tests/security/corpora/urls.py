@@ -329,7 +329,7 @@ _REST = [
     "https://[2606:4700:4700::1111]/dns-query", "http://example.com:80/", "https://example.com:443/x", "HTTPS://EXAMPLE.COM/Path",
     "https://sub.sub2.example.com/", "https://xn--bcher-kva.example/", "https://my_host.example.com/", "https://a-b.example/", "http://intranet/",
     # known to be refused, and rare enough: an encoded slash, a URL within a path
-    "https://gitlab.com/api/v4/projects/group%2Fproject/issues", "https://registry.npmjs.org/@types%2Fnode",
+    "https://gitlab.com/api/v4/projects/group%2Fproject/issues", "https://packages.example.org/@types%2Fnode",
     "https://web.archive.org/web/2020/https://example.com/", "https://example.com//double",
 ]  # fmt: skip
 

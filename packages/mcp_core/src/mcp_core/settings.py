@@ -80,7 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def _read(file: Path) -> _Config:
     try:
         return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _Config)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # whoever makes the directory says what is wrong with it
         return _Config()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CallerMistaken(f"{file} cannot be read: {error}", "mend the file, or take it away") from error

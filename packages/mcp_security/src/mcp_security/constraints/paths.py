@@ -9,10 +9,10 @@ from mcp_security.patterns import Exclusion, Paths
 
 MAX_PATHS: Final = 1000
 """Most entries of one list of paths."""
-MAX_SEGMENTS: Final = 64
-"""Of one glob that denies; how long judging may take is their product with `MAX_NESTING`."""
 MAX_NESTING: Final = 256
-MAX_LETTERS: Final = 64 * 1024
+"""Segments of a path that is looked for in `denied_paths`; a deeper one is denied."""
+MAX_SEARCHED: Final = 512
+"""Segments of all globs that deny wherever they are found: their product with `MAX_NESTING` is the work."""
 _PLACES: Final = frozenset({"fs", "shell"})
 
 
@@ -64,10 +64,11 @@ class Outside:
     def read(self, value: Any) -> list[str]:
         """Read absolute globs; the leading slash may be left out."""
         paths = sorted({rooted(path) for path in texts(value, MAX_PATHS, "paths")})
-        if any(len(Exclusion.parse(path).segments) > MAX_SEGMENTS for path in paths):
-            raise CallerMistaken(f"a glob has more than {MAX_SEGMENTS} segments", "write a shorter one")
-        if sum(map(len, paths)) > MAX_LETTERS:
-            raise CallerMistaken(f"the globs have more than {MAX_LETTERS} characters", "use fewer")
+        globs = [Exclusion.parse(path).segments for path in paths]
+        if sum(len(segments) for segments in globs if "**" in segments[:-1]) > MAX_SEARCHED:
+            raise CallerMistaken(
+                f"globs with '**' before the end have more than {MAX_SEARCHED} segments together", "use fewer"
+            )
         return paths
 
     def meet(self, parent: list[str], child: list[str]) -> list[str]:
