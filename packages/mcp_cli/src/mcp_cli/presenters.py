@@ -181,7 +181,7 @@ def agents(page: Page[AgentRecord], now: datetime) -> Sheet:
 def agent(record: AgentRecord, held: Sequence[Capability], now: datetime) -> Facts:
     """One agent and what it holds."""
     rights = "\n".join(
-        f"{printable(capability.resource_uri)}  {_end(capability, now)}".rstrip() for capability in held
+        f"{printable(capability.resource_uri)}  {_terms(capability, now)}".rstrip() for capability in held
     )
     return facts(
         ("agent", Cell(record.id, "accent")),
@@ -199,8 +199,11 @@ def agent(record: AgentRecord, held: Sequence[Capability], now: datetime) -> Fac
     )
 
 
-def _end(capability: Capability, now: datetime) -> str:
-    return "" if capability.expires_at is None else f"(ends {ago(capability.expires_at, now)})"
+def _terms(capability: Capability, now: datetime) -> str:
+    said = [f"{name} {compact_json(value, 60)}" for name, value in capability.constraints.items()]
+    if capability.expires_at is not None:
+        said.append(f"ends {ago(capability.expires_at, now)}")
+    return printable(f"({'; '.join(said)})") if said else ""
 
 
 def capabilities(page: Page[Capability], now: datetime) -> Sheet:
