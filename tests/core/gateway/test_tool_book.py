@@ -398,8 +398,8 @@ def test_what_is_remembered_is_bounded(
                 await call(house, house.owner, "gut/log")
             assert host.calls == [("git", "log")]
             tool = host.offered["git", "push"]
-            await house.book.remember(house.owner, tool, "aa", "", house.owner)
+            await house.book.remember(house.owner, tool, {}, "aa", "", house.owner)
             with pytest.raises(TooMuch):
-                await house.book.remember(house.owner, tool, "bb", "", house.owner)
+                await house.book.remember(house.owner, tool, {}, "bb", "", house.owner)
 
     asyncio.run(scenario())

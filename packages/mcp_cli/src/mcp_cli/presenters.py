@@ -249,8 +249,15 @@ def granted(capability: Capability, now: datetime) -> Facts:
         ),
         ("uses", str(uses) if uses is not None else ""),
         ("only", "\n".join(limits)),
-        note=f"take it back: umbrella caps revoke {short(capability.id)}",
+        note=_unbound(capability) + f"take it back: umbrella caps revoke {short(capability.id)}",
     )
+
+
+def _unbound(capability: Capability) -> str:
+    """What somebody who hands out a program may not have thought of."""
+    if not capability.resource_uri.startswith("mcp://shell/") or "commands" in capability.constraints:
+        return ""
+    return "with any arguments; bind them: --limit 'commands={\"PROGRAM\": {…}}'\n"
 
 
 def sessions(page: Page[Session], now: datetime) -> Sheet:

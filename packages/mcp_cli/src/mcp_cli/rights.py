@@ -95,6 +95,7 @@ def refusals(page: Page[Refusal], now: datetime) -> Sheet:
         row(
             Cell(known.fingerprint[:12], "accent"),
             Cell(f"{printable(known.server)}/{printable(known.tool)}", "strong"),
+            printable(compact_json(known.arguments, 60)),
             Cell(short(known.principal_id), "plain"),
             one_line(known.reason, 60),
             Cell(ago(known.since, now), "dim"),
@@ -102,7 +103,7 @@ def refusals(page: Page[Refusal], now: datetime) -> Sheet:
         for known in page.items
     ]
     return Sheet(
-        columns=("question", "tool", "who", "why", "since"),
+        columns=("question", "tool", "arguments", "who", "why", "since"),
         rows=rows,
         empty='nothing was answered with "never"',
         note=more(page) or ("let it be asked again: umbrella approvals forget QUESTION" if rows else ""),

@@ -338,6 +338,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     by: PrincipalId
     since: Instant
+    arguments: dict[str, Any] = {}
+    """To what it was said."""
 
 
 class ListRefusals(Command[Page[Refusal]], frozen=True, kw_only=True, tag="refusal.list"):

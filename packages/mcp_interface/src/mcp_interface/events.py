@@ -258,6 +258,8 @@ class RefusalRemembered(EventBase, frozen=True, kw_only=True, tag="tool.refusal_
     """Hash of tool definition and arguments, hex."""
     reason: str
     by: PrincipalId
+    arguments: dict[str, Any] = {}
+    """To what it was said."""
 
 
 class RefusalForgotten(EventBase, frozen=True, kw_only=True, tag="tool.refusal_forgotten"):

@@ -322,9 +322,7 @@ def report(found: Scan, head: Head | None, path: Path) -> AuditReport:
             f"line {found.line + 1} is unfinished ({found.torn} bytes); it was never acknowledged, "
             "and the next start cuts it off"
         )
-    return AuditReport(
-        ok=ok, entries=found.entries, head=found.head, sealed=found.sealed, problem=problem
-    )
+    return AuditReport(ok=ok, entries=found.entries, head=found.head, sealed=found.sealed, problem=problem)
 
 
 def _judge_seal(line: bytes, before: Scan, seals: SealCheck | None) -> str:

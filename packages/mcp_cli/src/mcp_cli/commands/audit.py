@@ -86,15 +86,16 @@ def export(ctx: click.Context, /, **given: Any) -> None:
 
     async def work(client: Client) -> Outcome:
         query = await _query(client, clock, given, limit=EXPORT_PAGE, oldest_first=True)
-        if query.until is None:  # what is decided from now on would never let this end
-            query = msgspec.structs.replace(query, until=clock.now())
+        newest = (await client.request(ReadAudit(limit=1))).items
+        last = newest[0].seq if newest else 0  # what is decided from now on would never let this end
         count = 0
         while True:
             page = await client.request(query)
-            for entry in page.items:
+            wanted = [entry for entry in page.items if entry.seq <= last]
+            for entry in wanted:
                 sys.stdout.write(encode_json(entry).decode() + "\n")
-            count += len(page.items)
-            if page.cursor is None:
+            count += len(wanted)
+            if page.cursor is None or len(wanted) < len(page.items):
                 break
             query = msgspec.structs.replace(query, cursor=page.cursor)
         sys.stdout.flush()

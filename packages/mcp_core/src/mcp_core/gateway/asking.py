@@ -76,7 +76,12 @@ class Questions:
         if not answer.allow:
             if answer.remember == "always":
                 await self._book.remember(
-                    request.principal_id, tool.info(), approval.fingerprint, answer.reason, by
+                    request.principal_id,
+                    tool.info(),
+                    request.arguments,
+                    approval.fingerprint,
+                    answer.reason,
+                    by,
                 )
             raise _no(request, need.resource, answer.reason, for_good=answer.remember == "always")
         now_offered = await self._toolbox.find(request.server, request.tool, FIND_S)

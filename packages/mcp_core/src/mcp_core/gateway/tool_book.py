@@ -78,6 +78,7 @@ def apply(state: Tools, record: Record) -> None:
                 reason=event.reason,
                 by=event.by,
                 since=event.timestamp,
+                arguments=event.arguments,
             )
         case RefusalForgotten(principal_id=principal_id, fingerprint=asked):
             state.refusals.pop(_question(principal_id, asked), None)
@@ -234,7 +235,13 @@ class ToolBook:
         return list(self._history.state.refusals.values())
 
     async def remember(
-        self, principal: PrincipalId, tool: ToolInfo, question: str, reason: str, by: PrincipalId
+        self,
+        principal: PrincipalId,
+        tool: ToolInfo,
+        arguments: dict[str, Any],
+        question: str,
+        reason: str,
+        by: PrincipalId,
     ) -> None:
         """Answer a question with no from now on.
 
@@ -258,6 +265,7 @@ class ToolBook:
                     fingerprint=question,
                     reason=reason,
                     by=by,
+                    arguments=arguments,
                 )
             )
 

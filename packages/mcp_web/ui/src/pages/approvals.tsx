@@ -64,7 +64,7 @@ function Refusals() {
             <th scope="col">Who</th>
             <th scope="col">Reason</th>
             <th scope="col">Since</th>
-            <th scope="col">Question</th>
+            <th scope="col">Arguments</th>
             <th scope="col">
               <span className="hidden">Actions</span>
             </th>
@@ -102,7 +102,7 @@ function Never({ refusal }: { refusal: Refusal }) {
         <Time at={refusal.since} />
       </td>
       <td title={refusal.fingerprint}>
-        <code>{refusal.fingerprint.slice(0, 12)}</code>
+        <code>{visible(JSON.stringify(refusal.arguments ?? {})).slice(0, 300)}</code>
       </td>
       <td>
         <button type="button" className="small" disabled={forget.isPending} onClick={() => forget.mutate()}>
