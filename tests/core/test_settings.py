@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_core.settings import CONFIG, DatabaseSource, Settings
+from mcp_core.settings import CONFIG, DatabaseSource, Settings, read_databases
 from mcp_interface.errors import CallerMistaken
 
 GOOD = """
@@ -17,13 +17,13 @@ role = "readers"
 """
 
 
-def load(folder: Path, text: str) -> Settings:
+def load(folder: Path, text: str) -> dict[str, DatabaseSource]:
     (folder / CONFIG).write_text(text)
-    return Settings.load(folder, {"SALES_PASSWORD": "hunter2"})
+    return read_databases(folder)
 
 
 def test_databases_come_from_the_file_with_their_references_as_they_are(tmp_path: Path) -> None:
-    assert load(tmp_path, GOOD).databases == {
+    assert load(tmp_path, GOOD) == {
         "shop": DatabaseSource(url="sqlite:///srv/shop.db"),
         "sales_2": DatabaseSource(
             url="postgresql://agent:${SALES_PASSWORD}@db.example.org/sales", role="readers"
@@ -32,20 +32,21 @@ def test_databases_come_from_the_file_with_their_references_as_they_are(tmp_path
 
 
 def test_without_a_file_there_are_none(tmp_path: Path) -> None:
-    assert Settings.load(tmp_path, {}).databases == {}
-    assert load(tmp_path, "").databases == {}
+    assert read_databases(tmp_path) == {}
+    assert load(tmp_path, "") == {}
 
 
-def test_the_environment_names_the_directory(tmp_path: Path) -> None:
-    (tmp_path / CONFIG).write_text(GOOD)
+def test_the_environment_names_the_directory_and_a_broken_file_locks_no_client_out(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_text("[databases")
     settings = Settings.load(None, {"UMBRELLA_DATA_DIR": str(tmp_path)})
-    assert settings.data_dir == tmp_path and set(settings.databases) == {"shop", "sales_2"}
+    assert settings.data_dir == tmp_path and settings.databases is None
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("[databases", "table declaration"),
+        (f"databases = {'[' * 20_000}", "cannot be read"),
         ("databases = 1", "databases"),
         ("[database.shop]\nurl = 'sqlite:///x'", "`database`"),
         ("[databases.shop]", "url"),
@@ -74,13 +75,14 @@ def test_a_bad_file_is_refused_by_name_key_and_rule_and_never_quoted(
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / CONFIG).write_bytes(b"\xff\xfe")
     with pytest.raises(CallerMistaken, match="cannot be read"):
-        Settings.load(tmp_path, {})
+        read_databases(tmp_path)
     (tmp_path / CONFIG).unlink()
     (tmp_path / CONFIG).mkdir()
     with pytest.raises(CallerMistaken, match="cannot be read"):
-        Settings.load(tmp_path, {})
+        read_databases(tmp_path)
 
 
 def test_no_value_of_the_file_or_the_environment_is_shown(tmp_path: Path) -> None:
-    settings = load(tmp_path, GOOD.replace("${SALES_PASSWORD}", "hunter2"))
+    databases = load(tmp_path, GOOD.replace("${SALES_PASSWORD}", "hunter2"))
+    settings = Settings(data_dir=tmp_path, databases=databases, environ={"X": "hunter2"})
     assert "hunter2" not in f"{settings!r} {settings.databases!r} {settings.__rich_repr__()}"

@@ -1,15 +1,20 @@
 import asyncio
+import math
 from datetime import timedelta
 
 import msgspec
 import pytest
 
+from mcp_interface.address import parse_resource
 from mcp_interface.approval import Answer, Approval, Remember
-from mcp_interface.errors import CallerMistaken, NotFound, TooMuch
+from mcp_interface.capability import Facts
+from mcp_interface.errors import CallerMistaken, NotFound, NotPermitted, TooMuch
 from mcp_interface.ids import SYSTEM, ApprovalId, PrincipalId
 from mcp_interface.testing import START, ManualClock
 from mcp_interface.tool import ToolInfo
 from mcp_security import Approvals
+from mcp_security.constraints import Question, compile_rules, read
+from mcp_security.patterns import Paths
 
 PERSON = PrincipalId("user_" + "1" * 32)
 TOOL = ToolInfo(server="git", name="commit", parameters={"type": "object"})
@@ -168,9 +173,13 @@ def test_an_answer_becomes_a_right_that_cannot_be_handed_on() -> None:
     [
         ("mcp://tool/execute/git/commit", True),
         ("mcp://shell/execute/usr/bin/git", True),
-        ("mcp://fs/write/tmp/x", False),
-        ("mcp://api/post/https/example.org/x", False),
-        ("mcp://db/query/main/people", False),
+        ("mcp://fs/write/tmp/x", True),
+        ("mcp://fs/delete/tmp/x", True),
+        ("mcp://fs/read/tmp/x", False),
+        ("mcp://fs/list/tmp/x", False),
+        ("mcp://api/post/https/example.org/x", True),
+        ("mcp://db/query/main/people", True),
+        ("mcp://db/read/main/people", True),
     ],
 )
 def test_a_right_that_does_not_say_with_what_is_bound_to_the_arguments(
@@ -182,3 +191,41 @@ def test_a_right_that_does_not_say_with_what_is_bound_to_the_arguments(
     assert ("arguments" in terms.constraints) is bound
     wider = desk.terms(asked, Answer(allow=True, remember=remember, any_arguments=True))
     assert "arguments" not in wider.constraints
+
+
+def deep(levels: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"text": "x" * 1_100_000}, {"d": deep(40)}, {"n": 2**70}, {"text": "\ud800"}]
+)
+def test_arguments_that_no_limit_can_hold_are_told_before_anybody_says_yes(
+    arguments: dict[str, object],
+) -> None:
+    desk = Approvals(ManualClock())
+    asked = msgspec.structs.replace(question(), arguments=arguments)
+    with pytest.raises(NotPermitted, match="cannot be bound to an approval") as refused:
+        desk.terms(asked, Answer(allow=True))
+    assert refused.value.remedy.endswith(f"umbrella grant {asked.principal_id} {asked.resource_uri}")
+    assert desk.terms(asked, Answer(allow=True, any_arguments=True)).constraints == {"max_uses": 1}
+
+
+@pytest.mark.parametrize(
+    "number", [1e300, -1e300, 2.0**53 + 2, 2.0**64, 0.5, 2**60, 2**64 - 1, -(2.0**63) - 2048]
+)
+def test_a_number_of_any_size_is_bound_exactly(number: float) -> None:
+    desk = Approvals(ManualClock())
+    asked = msgspec.structs.replace(question(), arguments={"n": number})
+    terms = desk.terms(asked, Answer(allow=True))
+    (check,) = compile_rules({"arguments": terms.constraints["arguments"]}, "tool").checks
+    kept = read(terms.constraints, "tool")
+    assert read(msgspec.json.decode(msgspec.json.encode(kept)), "tool") == kept
+    wanted = parse_resource(asked.resource_uri)
+    others = {number: True, number * 2: False, math.nextafter(math.nextafter(number, 0), 0): False}
+    for other, fits in others.items():
+        facts = Facts(arguments={"n": other})
+        assert (check(Question(wanted, Paths.of(wanted.path), facts, START)) is None) is fits

@@ -186,8 +186,15 @@ def test_a_value_that_means_nothing_is_refused(key: str, value: Any) -> None:
 
 def test_constraints_that_are_no_object_are_refused() -> None:
     for wrong in ([], "max_uses", None):
-        with pytest.raises(InvalidRecord):
+        with pytest.raises(InvalidRecord) as refused:
             read(wrong)  # type: ignore[arg-type]
+        assert refused.value.details["constraint"] == "constraints"
+
+
+def test_the_limit_that_is_wrong_is_named() -> None:
+    with pytest.raises(InvalidRecord) as refused:
+        read({"max_uses": 0})
+    assert refused.value.details["constraint"] == "max_uses"
 
 
 def test_too_much_together_is_refused_and_not_cut_off() -> None:
@@ -195,6 +202,53 @@ def test_too_much_together_is_refused_and_not_cut_off() -> None:
     more = [{"count": n, "per_s": 2} for n in range(1, 17)]
     with pytest.raises(InvalidRecord):
         merge({"rate_limit": some}, {"rate_limit": more})
+    assert not meets({"rate_limit": some}, {"rate_limit": more})
+    assert len(read({"rate_limit": some})["rate_limit"]) == 16
+
+
+def test_what_was_asked_for_need_only_lie_inside_each_of_the_others() -> None:
+    parent = {"allowed_paths": ["/a/*"], "delegation_constraints": {"allowed_paths": ["/*/b"]}}
+    assert merge(parent, {"allowed_paths": ["/a/b"]})["allowed_paths"] == ["/a/b"]
+    with pytest.raises(NotPermitted):
+        merge(parent, {})
+    with pytest.raises(NotPermitted):
+        merge(parent, {"allowed_paths": ["/a/c"]})
+
+
+@pytest.mark.parametrize(
+    ("glob", "count", "readable"),
+    [
+        ("/a{}/**/b", 170, True),
+        ("/a{}/**/b", 171, False),
+        ("/**/a{}", 256, True),
+        ("/**/a{}", 257, False),
+        ("/a{}/b/**", 1000, True),
+        ("/a{}/b/c", 1000, True),
+    ],
+)
+def test_only_globs_that_are_looked_for_everywhere_count_as_work(
+    glob: str, count: int, readable: bool
+) -> None:
+    limits = {"denied_paths": [glob.format(number) for number in range(count)]}
+    if readable:
+        assert len(read(limits)["denied_paths"]) == count
+    else:
+        with pytest.raises(InvalidRecord, match="512"):
+            read(limits)
+
+
+def test_the_smallest_and_the_largest_values_are_inside() -> None:
+    for smallest in ({"rate_limit": [{"count": 1, "per_s": 1}]}, {"max_uses": 1}, {"max_bytes": 0}):
+        assert read(smallest) == smallest
+    for key, value in (("count", 0), ("per_s", 0)):
+        with pytest.raises(InvalidRecord):
+            read({"rate_limit": [{"count": 1, "per_s": 1, key: value}]})
+
+
+def test_the_same_rule_twice_is_one() -> None:
+    for key in ("rate_limit", "arguments", "time_window"):
+        assert read({key: EXAMPLES[key] * 2}) == {key: EXAMPLES[key]}
+        assert len(merge({key: EXAMPLES[key]}, {key: EXAMPLES[key]})[key]) == 1
 
 
 @pytest.mark.parametrize(
@@ -224,7 +278,23 @@ def test_rules_judge_paths() -> None:
     assert "allowed_paths" in (problem(rules, "mcp://fs/read/b") or "")
     assert "denied_paths" in (problem(rules, "mcp://fs/read/a/secret/x") or "")
     assert "denied_paths" in (problem(rules, "mcp://fs/read/a/**") or "")
-    assert "more than 256" in (problem(rules, "mcp://fs/read/a" + "/b" * 300) or "")
+    assert "more than 256" in (problem(rules, "mcp://fs/read/a" + "/b" * 256) or "")
+    assert problem(rules, "mcp://fs/read/a" + "/b" * 255) is None
+
+
+def test_every_entry_of_a_list_counts() -> None:
+    rules = {"allowed_paths": ["/a/**", "/b/**"], "denied_paths": ["/b/one", "/b/two"]}
+    assert problem(rules, "mcp://fs/read/b/three") is None
+    for denied in ("/b/one", "/b/two"):
+        assert "denied_paths" in (problem(rules, f"mcp://fs/read{denied}") or "")
+    assert problem({"allowed_tables": ["a*", "b*"]}, "mcp://db/read/main/bc") is None
+    with pytest.raises(InvalidRecord):
+        read({"allowed_paths": ["/a", "/b/../c"]})
+
+
+@pytest.mark.parametrize(("size", "inside"), [(-1, False), (0, True), (10, True), (11, False)])
+def test_the_edges_of_a_size_are_exact(size: int, inside: bool) -> None:
+    assert (problem({"max_bytes": 10}, "mcp://fs/read/x", size=size) is None) == inside
 
 
 @pytest.mark.parametrize("key", ["max_bytes", "max_file_size"])
@@ -344,3 +414,27 @@ class TestDelegationConstraints:
 def test_errors_are_of_the_callers() -> None:
     with pytest.raises(CallerMistaken, match=r"constraint max_uses: .* whole number"):
         read({"max_uses": "3"})
+
+
+@pytest.mark.parametrize("type", ["api", "db", "fs", "shell", "tool"])
+def test_bytes_can_be_limited_wherever_some_are_moved(type: str) -> None:
+    assert read({"max_bytes": 1}, type) == {"max_bytes": 1}
+
+
+@pytest.mark.parametrize(
+    ("key", "uri"),
+    [
+        ("allowed_extensions", "mcp://fs/read/x"),
+        ("allowed_hosts", "mcp://api/get/https/b.org/x"),
+        ("allowed_methods", "mcp://api/post/https/b.org/x"),
+        ("allowed_statements", "mcp://db/read/main/x"),
+        ("allowed_tables", "mcp://db/read/main/x"),
+        ("allowed_tools", "mcp://tool/execute/a/b"),
+        ("max_bytes", "mcp://fs/read/x"),
+        ("max_file_size", "mcp://fs/read/x"),
+        ("operations", "mcp://fs/write/x"),
+    ],
+)
+def test_a_refusal_names_the_limit(key: str, uri: str) -> None:
+    why = problem({key: EXAMPLES[key]}, uri) or ""
+    assert key in why.replace(",", " ").split()

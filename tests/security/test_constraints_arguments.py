@@ -8,8 +8,9 @@ import pytest
 
 from mcp_interface.address import tool_resource
 from mcp_interface.capability import Facts
-from mcp_interface.errors import InvalidRecord
+from mcp_interface.errors import CallerMistaken, InvalidRecord
 from mcp_security.constraints import Question, compile_rules, merge, read
+from mcp_security.constraints.schema import compile_rule, read_rule
 from mcp_security.patterns import Paths
 
 TOOL = tool_resource("files", "read")
@@ -212,6 +213,32 @@ def test_rules_are_bounded_in_depth_and_number() -> None:
         read({"arguments": {"properties": {f"b{n}": wide for n in range(6)}}})
 
 
+def test_exactly_a_thousand_rules_fit_in_one() -> None:
+    def of(*sizes: int) -> dict:
+        wide = {f"p{at}": {"properties": {f"a{n}": {} for n in range(size)}} for at, size in enumerate(sizes)}
+        return {"arguments": {"properties": wide}}
+
+    read(of(256, 256, 256, 227))
+    for wrong in (of(256, 256, 256, 228), of(257)):
+        with pytest.raises(InvalidRecord):
+            read(wrong)
+    thirty_two = [{"required": [f"a{at}"]} for at in range(32)]
+    assert len(read({"arguments": thirty_two})["arguments"]) == 32
+
+
+def test_what_cannot_be_judged_outweighs_what_is_merely_wrong_under_not() -> None:
+    both = compile_rule(read_rule({"not": {"glob": ["b"], "maximum": 3}}))
+    assert both("a") is not None and both("b") is not None
+
+
+def test_a_rule_for_additional_names_leaves_the_named_alone() -> None:
+    test = compile_rule(
+        read_rule({"properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "integer"}})
+    )
+    assert test({"a": "x", "b": 1}) is None
+    assert test({"a": "x", "b": "y"}) is not None
+
+
 def test_one_value_has_one_form() -> None:
     rule = {"enum": [2, 1.0, 1, True], "type": "number", "glob": "b", "required": ["z", "a"], "const": -0.0}
     (canonical,) = read({"arguments": rule})["arguments"]
@@ -246,3 +273,53 @@ def test_the_one_allowed_value_may_be_any_data_and_is_compared_as_data() -> None
     for change in changes:
         assert problem(only, {**same, **change}) is not None
     assert problem(only, {}) is not None
+
+
+def nested(depth: int, wrap: Any) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"a": value}])
+def test_the_one_allowed_value_is_bounded_in_depth(wrap: Any) -> None:
+    assert compile_rule(read_rule({"const": nested(32, wrap)}))(nested(32, wrap)) is None
+    for depth in (33, 100_000):
+        with pytest.raises(CallerMistaken):
+            read_rule({"const": nested(depth, wrap)})
+
+
+@pytest.mark.parametrize(
+    ("rule", "readable"),
+    [
+        ({"const": 2**64 - 1}, True),
+        ({"const": 2**64}, False),
+        ({"const": -(2**63)}, True),
+        ({"const": -(2**63) - 1}, False),
+        ({"const": {1: 2, "a": 3}}, False),
+        ({"const": ""}, True),
+        ({"enum": sorted(range(256), key=str)}, True),
+        ({"enum": [""]}, True),
+        ({"inside": ["/a", "/b/../c"]}, False),
+    ],
+)
+def test_the_edges_of_what_a_keyword_holds(rule: dict, readable: bool) -> None:
+    if readable:
+        assert read_rule(rule) == rule
+    else:
+        with pytest.raises(CallerMistaken):
+            read_rule(rule)
+
+
+def test_lists_of_a_keyword_are_kept_in_one_order() -> None:
+    for word, values in (("type", ["null", "array"]), ("glob", ["b", "a"]), ("inside", ["/b", "/a"])):
+        assert read_rule({word: values}) == {word: sorted(values)}
+    assert list(read_rule({"const": {"b": 1, "a": 2}})["const"]) == ["a", "b"]
+
+
+def test_any_of_several_places_and_a_directory_with_its_slash_is_inside() -> None:
+    judge = compile_rule(read_rule({"inside": ["/a/**", "/b/**"]}))
+    for path in ("/a/x", "/b/x", "/b/x/", "/b/" + "/".join(["x" * 99] * 40) + "/" + "y" * 92):
+        assert judge(path) is None, path
+    assert judge("/c/x") is not None

@@ -193,3 +193,41 @@ def test_days_are_kept_in_the_order_of_the_week() -> None:
     window = {"zone": "UTC", "days": ["SUN", "mon", "wed"], "from": "08:00", "to": "18:00"}
     days = read({"time_window": window})["time_window"][0]["days"]
     assert all(DAYS.index(one) < DAYS.index(other) for one, other in pairwise(days))
+
+
+def test_of_windows_in_several_zones_each_zone_must_have_a_minute_left() -> None:
+    utc = {"zone": "UTC", "from": "08:00", "to": "09:00"}
+    early, late = ({"zone": "Asia/Tokyo", "from": begin, "to": "12:00"} for begin in ("08:00", "11:00"))
+    never = {**early, "to": "09:00"}
+    read({"time_window": [utc, early, late]})
+    with pytest.raises(InvalidRecord):
+        read({"time_window": [utc, late, never]})
+    with pytest.raises(NotPermitted):
+        merge({"time_window": [utc, late]}, {"time_window": [never]})
+
+
+def test_sixteen_windows_are_not_too_many() -> None:
+    many = [{"zone": "UTC", "from": "08:00", "to": f"09:{minute:02}"} for minute in range(17)]
+    assert len(read({"time_window": many[:16]})["time_window"]) == 16
+    with pytest.raises(InvalidRecord):
+        read({"time_window": many})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"days": ["mon", "moonday"]},
+        {"zone": "America/Argentina"},
+        {"zone": "Europe/Zurich\n"},
+        {"zone": "Europe/../Europe/Zurich"},
+        {"from": "08:00x"},
+        {"from": "08:0"},
+        {"to": "24:00:00"},
+        {"to": "24:01"},
+    ],
+)
+def test_a_window_that_is_nearly_one_is_refused(part: dict) -> None:
+    whole = {"zone": "UTC", "days": ["mon"], "from": "08:00", "to": "09:00"}
+    read({"time_window": whole})
+    with pytest.raises(InvalidRecord):
+        read({"time_window": {**whole, **part}})

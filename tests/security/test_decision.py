@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from mcp_interface.address import parse_resource
-from mcp_interface.capability import Capability
+from mcp_interface.capability import Capability, Facts
 from mcp_interface.errors import NotPermitted
 from mcp_interface.ids import CapabilityId, PrincipalId
 from mcp_interface.testing import START
@@ -63,6 +63,22 @@ def test_a_denial_names_the_nearest_grant_and_the_right_that_would_help() -> Non
     assert "mcp://fs/read/data/**" in verdict.message
 
 
+@pytest.mark.parametrize("wanted", ["mcp://db/read/data/x", "mcp://fs/write/data/x", "mcp://fs/read/datax"])
+def test_a_right_says_nothing_about_another_type_operation_or_path(wanted: str) -> None:
+    elsewhere = parse_resource(wanted)
+    assert not judge(right(), HOLDER, elsewhere, START).allowed
+    assert not covers(right().resource, elsewhere) and not within(elsewhere, right().resource)
+
+
+def test_a_denial_carries_the_right_that_came_nearest() -> None:
+    verdict = judge(right(), HOLDER, ELSEWHERE, START)
+    assert (verdict.capability_id, verdict.covering) == (right().capability.id, "mcp://fs/read/data/**")
+
+
+def test_only_names_of_hosts_are_kept_from_wildcards() -> None:
+    assert covers(parse_resource("mcp://fs/read/**"), parse_resource("mcp://fs/read/http/localhost/x"))
+
+
 def test_a_pattern_is_allowed_only_as_a_whole() -> None:
     assert judge(right(), HOLDER, parse_resource("mcp://fs/read/data/sub/"), START).allowed
     holes = right(constraints={"denied_paths": ["/data/sub/secret"]})
@@ -76,6 +92,13 @@ def test_with_holes_in_it_only_the_judged_thing_is_covering() -> None:
     assert judge(holes, HOLDER, WANTED, START).covering == WANTED.uri
 
 
+def test_what_a_request_is_led_to_is_judged_again_so_its_whole_pattern_is_covering() -> None:
+    api = right("mcp://api/get/https/example.com/**", constraints={"max_bytes": 9})
+    wanted = parse_resource("mcp://api/get/https/example.com/x")
+    verdict = judge(api, HOLDER, wanted, START, facts=Facts(size=1))
+    assert (verdict.allowed, verdict.covering) == (True, "mcp://api/get/https/example.com/**")
+
+
 @pytest.mark.parametrize(
     ("uris", "reason", "nearest"),
     [
@@ -84,6 +107,8 @@ def test_with_holes_in_it_only_the_judged_thing_is_covering() -> None:
         (["mcp://fs/write/**"], "resource_mismatch", 0),
         (["mcp://fs/write/**", "mcp://fs/read/other/**"], "path_not_allowed", 1),
         (["mcp://fs/read/other/**", "mcp://fs/read/data/y"], "path_not_allowed", 1),
+        (["mcp://fs/read/data/y", "mcp://fs/read/other/**"], "path_not_allowed", 0),
+        (["mcp://fs/read/other/**", "mcp://fs/read/third/**"], "path_not_allowed", 0),
     ],
 )
 def test_a_denial_names_the_nearest_grant(uris: list[str], reason: str, nearest: int | None) -> None:
@@ -98,6 +123,17 @@ def test_unlimited_uses_are_spent_first() -> None:
     rights = [right(number=1, constraints={"max_uses": 1}), right(number=2)]
     verdict = choose([(one, judge(one, HOLDER, WANTED, START)) for one in rights], HOLDER, WANTED)
     assert verdict.capability_id == rights[1].capability.id
+
+
+def test_the_first_of_two_counted_rights_is_used_even_beside_a_nearer_refusal() -> None:
+    counted = {"max_uses": 1}
+    rights = [
+        right("mcp://fs/read/data/x", 1, expires_at=START),
+        right("mcp://fs/read/**", 2, constraints=counted),
+        right("mcp://fs/read/data/**", 3, constraints=counted),
+    ]
+    verdict = choose([(one, judge(one, HOLDER, WANTED, START)) for one in rights], HOLDER, WANTED)
+    assert verdict.allowed and verdict.capability_id == rights[1].capability.id
 
 
 @pytest.mark.parametrize("wide", ["**", "http/**", "http/*/**", "http/loc*/**", "http/localhost*/**"])

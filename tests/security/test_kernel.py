@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mcp_interface.address import parse_resource
-from mcp_interface.capability import Capability, Context, GrantOptions, Sealed
+from mcp_interface.capability import Capability, Context, Facts, GrantOptions, Sealed
 from mcp_interface.errors import InvalidRecord, NotPermitted, StorageCorrupt, StorageUnavailable
 from mcp_interface.events import CapabilityGranted, CapabilityUsed, SessionEnded
 from mcp_interface.ids import SYSTEM, CapabilityId, new_id
@@ -102,6 +102,81 @@ def test_siblings_draw_from_the_same_uses(room) -> None:
             allowed = [(await kernel.authorize(agent, X)).allowed for agent in room.agents for _ in range(3)]
             assert sum(allowed) == 3
             assert not (await kernel.authorize(room.owner, X)).allowed
+
+    asyncio.run(scenario())
+
+
+def test_children_with_fewer_uses_of_their_own_still_draw_from_the_parents(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA, constraints={"max_uses": 3})
+            fewer = GrantOptions(constraints={"max_uses": 2})
+            for agent in room.agents[:3]:
+                await kernel.delegate(root.handle, room.owner, agent, options=fewer)
+            allowed = [
+                [(await kernel.authorize(agent, X)).allowed for _ in range(3)] for agent in room.agents[:3]
+            ]
+            assert allowed == [[True, True, False], [True, False, False], [False, False, False]]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("limits", "facts", "refused"),
+    [
+        ({"denied_paths": ["/data/secret"]}, Facts(), "mcp://fs/read/data/secret"),
+        ({"allowed_extensions": [".txt"]}, Facts(), "mcp://fs/read/data/x"),
+        ({"max_bytes": 10}, Facts(size=11), "mcp://fs/read/data/x"),
+        ({"max_bytes": 10}, Facts(), "mcp://fs/read/data/x"),
+        ({"not_before": "2100-01-01T00:00:00Z"}, Facts(), "mcp://fs/read/data/x"),
+    ],
+)
+@pytest.mark.parametrize("inherited", [False, True])
+def test_looking_by_handle_keeps_every_limit(room, limits, facts, refused, inherited: bool) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA, constraints=limits if inherited else {})
+            options = GrantOptions(constraints={} if inherited else limits)
+            child = await kernel.delegate(root.handle, room.owner, room.agents[0], options=options)
+            asked = parse_resource(refused)
+            verdict = kernel.validate(child.handle, room.agents[0], asked, facts)
+            assert (verdict.allowed, verdict.reason) == (False, "constraint_violated")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("counted", [{"max_uses": 1}, {"rate_limit": {"count": 1, "per_s": 60}}])
+def test_looking_by_handle_sees_that_nothing_is_left(room, counted) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA, constraints=counted)
+            child = await kernel.delegate(root.handle, room.owner, room.agents[0])
+            assert kernel.validate(child.handle, room.agents[0], X).allowed
+            assert (await kernel.authorize(room.agents[0], X)).allowed
+            assert not kernel.validate(child.handle, room.agents[0], X).allowed
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "mcp://fs/write/data/x",
+        "mcp://db/read/data/x",
+        "mcp://fs/read/datax",
+        "mcp://fs/read/dat",
+        "mcp://fs/read/**",
+    ],
+)
+def test_looking_by_handle_reaches_no_further_than_the_right(room, elsewhere: str) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            for inside in ("data", "data/", "data/x/y"):
+                asked = parse_resource(f"mcp://fs/read/{inside}")
+                assert kernel.validate(root.handle, room.owner, asked).allowed
+                assert not kernel.validate(root.handle, room.agents[0], asked).allowed
+            assert not kernel.validate(root.handle, room.owner, parse_resource(elsewhere)).allowed
 
     asyncio.run(scenario())
 
@@ -482,6 +557,7 @@ def test_a_limit_written_by_a_newer_kernel_denies_here(room, constraints, reason
         async with room.kernel() as kernel:
             assert (await kernel.authorize(room.agents[0], X)).reason == reason
             handle = kernel.handle_of(future.id, room.agents[0])
+            assert kernel.validate(handle, room.agents[0], X).reason == reason
             with pytest.raises(NotPermitted) as caught:
                 await kernel.delegate(handle, room.agents[0], room.agents[1])
             assert refused_for(caught) == reason

@@ -33,6 +33,7 @@ def test_a_bucket_says_how_long_to_wait() -> None:
     bucket.take(0)
     assert bucket.wait(0) == pytest.approx(5)
     assert bucket.wait(5) == 0
+    assert bucket.wait(1_000) == 0
 
 
 def test_siblings_draw_from_the_same_rate_and_cannot_mint_a_fresh_one(room) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mcp_interface.address import parse_resource
 from mcp_interface.capability import GrantOptions
-from mcp_interface.errors import StorageUnavailable
+from mcp_interface.errors import NotPermitted, StorageUnavailable
 from mcp_interface.events import CapabilityRevoked, RevocationSettled
 from mcp_interface.ids import SYSTEM
 from mcp_security import revocation
@@ -77,6 +77,199 @@ def test_more_than_are_listed_end_at_once_and_are_recorded_behind(room, monkeypa
             records = await room.store.read("security")
             assert isinstance(records[-1].event, RevocationSettled)
             assert len(kernel._tree) == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("shape", ["chain", "star"])
+@pytest.mark.parametrize("size", range(1, 8))
+def test_every_end_is_recorded_once_whatever_the_shape_of_the_family(room, monkeypatch, shape, size) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 3)
+    monkeypatch.setattr(revocation, "BATCH", 2)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            family = [await room.root(kernel, DATA, delegation_depth=9)]
+            for _ in range(size - 1):
+                above = family[-1 if shape == "chain" else 0].handle
+                family.append(await kernel.delegate(above, room.owner, room.owner))
+            ended = await kernel.revoke(family[0].capability.id, room.owner, "enough")
+            assert len(ended) == min(size, 3)
+            last = (await room.store.read("security"))[-1].event
+            assert isinstance(last, RevocationSettled) == (size <= 3)  # a small family in one step
+            await kernel.settled()
+            told = [entry for entry in await room.trail() if entry.decision == "revoked"]
+            assert sorted(entry.capability_id for entry in told) == sorted(
+                one.capability.id for one in family
+            )
+            assert {(entry.kind, entry.reason, entry.details["by"]) for entry in told} == {
+                ("capability_revoked", "enough", room.owner)
+            }
+            events = [record.event for record in await room.store.read("security")]
+            settled = [event for event in events if isinstance(event, RevocationSettled)]
+            assert [event.capability_ids for event in settled] == [[family[0].capability.id]]
+            assert settled[0].ended == size - 1
+            revoked = [event for event in events if isinstance(event, CapabilityRevoked)]
+            assert [event.audit_seq for event in revoked] == [told[len(ended) - 1].seq]
+            assert len(kernel._tree) == 0
+            counts = [fields["count"] for name, fields in room.told if name == "mcp.capability.revoked"]
+            assert counts == [1] * size
+
+    asyncio.run(scenario())
+
+
+def test_a_family_that_could_not_be_recorded_is_recorded_whole_when_repeated(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            children = [await kernel.delegate(root.handle, room.owner, agent) for agent in room.agents]
+            room.store_broken = True
+            with pytest.raises(StorageUnavailable):
+                await kernel.revoke(root.capability.id, room.owner)
+            room.store_broken = False
+            ended = await kernel.revoke(root.capability.id, room.owner)
+            assert ended == [one.capability.id for one in (root, *children)]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_only_ends_that_could_not_be_recorded_are_complained_of(
+    room, monkeypatch, caplog, broken: bool
+) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 1)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            for agent in room.agents:
+                await kernel.delegate(root.handle, room.owner, agent)
+            await kernel.revoke(root.capability.id, room.owner)
+            room.audit_broken = broken
+            await kernel.settled()
+            room.audit_broken = False
+            assert all(not kernel.held_by(agent) for agent in room.agents)
+
+    asyncio.run(scenario())
+    assert [("could not all be recorded" in record.message) for record in caplog.records] == [True] * broken
+
+
+def test_a_recording_that_is_cancelled_is_no_failure(room, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 1)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            await kernel.delegate(root.handle, room.owner, room.agents[0])
+            await kernel.revoke(root.capability.id, room.owner)
+            for task in kernel._revocation._settling:
+                task.cancel()
+            await kernel.settled()
+            assert not kernel._revocation._settling
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("children", [0, 1, 5])
+def test_all_that_a_holder_loses_is_recorded_however_much_it_is(room, monkeypatch, children: int) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 3)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            lost = [await kernel.delegate(root.handle, room.owner, room.agents[0]) for _ in range(5)]
+            derived = [
+                await kernel.delegate(one.handle, room.agents[0], room.agents[1])
+                for one in lost
+                for _ in range(children)
+            ]
+            assert len(await kernel.revoke_all(room.agents[0], room.owner)) == 3
+            await kernel.settled()
+            told = [entry.capability_id for entry in await room.trail() if entry.decision == "revoked"]
+            assert sorted(told) == sorted(one.capability.id for one in (*lost, *derived))
+            last = (await room.store.read("security"))[-1].event
+            assert isinstance(last, RevocationSettled) and last.ended == len(derived)
+
+    asyncio.run(scenario())
+
+
+def test_ends_that_others_recorded_hide_none_that_nobody_did(room, monkeypatch) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 3)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            children = [await kernel.delegate(root.handle, room.owner, room.owner) for _ in range(6)]
+            for one in children[1:5]:  # as while their own families are being settled
+                one.handle.node.take_back()
+                one.handle.node.recorded = True
+            await kernel.revoke(root.capability.id, room.owner)
+            await kernel.settled()
+            told = {entry.capability_id for entry in await room.trail() if entry.decision == "revoked"}
+            assert told == {one.capability.id for one in (root, children[0], children[5])}
+
+    asyncio.run(scenario())
+
+
+def test_all_of_a_holder_ends_at_once_or_nothing_of_it(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            other = room.agents[1]
+            mine, root = await room.root(kernel, DATA), await room.root(kernel, DATA)
+            theirs = await kernel.delegate(root.handle, room.owner, other)
+            grants = [
+                await kernel.delegate(theirs.handle, other, room.agents[0]),
+                await kernel.delegate(mine.handle, room.owner, room.agents[0]),
+            ]
+            with pytest.raises(NotPermitted) as caught:  # of the second it is neither holder nor ancestor
+                await kernel.revoke_all(room.agents[0], other)
+            assert caught.value.details["reason"] == "wrong_principal"
+            refused = (await room.trail())[-1]
+            assert (
+                refused.kind,
+                refused.principal_id,
+                refused.capability_id,
+                refused.decision,
+                refused.reason,
+            ) == (
+                "revocation_denied",
+                other,
+                grants[1].capability.id,
+                "denied",
+                "wrong_principal",
+            )
+            assert all(kernel.validate(one.handle, room.agents[0], X).allowed for one in grants)
+            ending = kernel.revoke_all(room.agents[0], room.owner)
+            ending.send(None)  # up to where it first waits
+            assert not any(kernel.validate(one.handle, room.agents[0], X).allowed for one in grants)
+            ending.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_to_be_judged_comes_before_the_bookkeeping(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grant = await room.given(kernel, DATA)
+            await asyncio.gather(
+                kernel.revoke(grant.capability.id, SYSTEM), kernel.authorize(room.agents[0], X)
+            )
+            assert [entry.kind for entry in await room.trail()][-2:] == [
+                "access_denied",
+                "capability_revoked",
+            ]
+
+    asyncio.run(scenario())
+
+
+def test_of_two_that_take_back_the_same_one_records_it(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grant = await room.given(kernel, DATA)
+            ended = await asyncio.gather(*(kernel.revoke(grant.capability.id, SYSTEM) for _ in range(2)))
+            assert ended == [[grant.capability.id], []]
+            events = [record.event for record in await room.store.read("security")]
+            assert sum(isinstance(event, CapabilityRevoked) for event in events) == 1
 
     asyncio.run(scenario())
 
@@ -206,8 +399,32 @@ def test_an_expired_right_is_forgotten_and_stays_a_no(room) -> None:
             child = await kernel.delegate(root.handle, room.owner, room.agents[0], options=GrantOptions())
             room.clock.advance(6)
             assert kernel.held_by(room.agents[0]) == kernel.held_by(room.owner) == []
-            assert len(kernel._tree) == 0
             assert kernel.validate(child.handle, room.agents[0], X).reason == "expired"
             assert (await kernel.authorize(room.agents[0], X)).reason == "expired"
+            await kernel.close()
+            assert len(kernel._tree) == 0
+            assert kernel.validate(child.handle, room.agents[0], X).reason == "expired"
+            assert await kernel.revoke(child.capability.id, room.owner) == []
+
+    asyncio.run(scenario())
+
+
+def test_each_end_is_recorded_when_an_ancestor_is_revoked_during_a_settlement(room, monkeypatch) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 5)
+    monkeypatch.setattr(revocation, "BATCH", 2)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA, delegation_depth=10)
+            middle = await kernel.delegate(root.handle, room.owner, room.agents[0])
+            for _ in range(12):
+                child = await kernel.delegate(middle.handle, room.agents[0], room.agents[1])
+                await kernel.delegate(child.handle, room.agents[1], room.agents[2])
+            await kernel.revoke(middle.capability.id, SYSTEM)
+            assert await kernel.revoke(root.capability.id, SYSTEM) == [root.capability.id]
+            await kernel.settled()
+            told = [entry.capability_id for entry in await room.trail() if entry.decision == "revoked"]
+            assert len(told) == len(set(told)) == 26
+            assert len(kernel._tree) == 0
 
     asyncio.run(scenario())

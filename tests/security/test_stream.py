@@ -1,10 +1,12 @@
 import asyncio
+from datetime import datetime, timedelta
 
 import msgspec
+import pytest
 
 from mcp_interface.address import parse_resource
-from mcp_interface.capability import Ask, GrantOptions
-from mcp_interface.errors import CallerMistaken, NotPermitted
+from mcp_interface.capability import Ask, Facts, GrantOptions
+from mcp_interface.errors import CallerMistaken, InvalidRecord, NotPermitted
 from mcp_security import stream
 
 DATA = "mcp://fs/read/data/**"
@@ -135,5 +137,95 @@ def test_a_handle_object_of_an_earlier_kernel_is_nobodys(room) -> None:
                     assert error.details["reason"] == "unknown_capability"
                 else:
                     raise AssertionError("it was handed on")
+
+    asyncio.run(scenario())
+
+
+def test_a_right_that_expires_while_it_is_handed_on_stops_nobody_else(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            short = await room.root(
+                kernel, DATA, expires_in=timedelta(seconds=60), constraints={"max_uses": 5}
+            )
+            other = await room.root(kernel, "mcp://fs/read/srv/**")
+            write = room.log.append_all
+
+            async def slow(drafts):
+                entries = await write(drafts)
+                room.clock.advance(61)
+                kernel.held_by(room.owner)
+                return entries
+
+            room.log.append_all = slow
+            await kernel.delegate(short.handle, room.owner, room.agents[0])
+            room.log.append_all = write
+            assert kernel.held_by(room.agents[0]) == []
+            await kernel.revoke(other.capability.id, room.owner)
+            assert (await room.given(kernel, DATA)).capability in kernel.held_by(room.agents[0])
+
+    asyncio.run(scenario())
+
+
+def test_what_a_snapshot_left_out_is_named_by_no_later_event(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            short = await room.root(kernel, DATA, expires_in=timedelta(seconds=5))
+            counted = await room.root(
+                kernel, DATA, expires_in=timedelta(seconds=5), constraints={"max_uses": 2}
+            )
+            room.clock.advance(6)
+            await kernel.close()  # keeps a snapshot
+            assert await kernel.revoke(short.capability.id, room.owner) == []
+            assert not (await kernel.authorize(room.owner, X, handle=counted.handle)).allowed
+            await room.root(kernel, DATA)
+        async with room.kernel() as kernel:
+            assert len(kernel.capabilities()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_clock_that_was_ahead_once_keeps_nothing_alive(room) -> None:
+    async def scenario() -> None:
+        true, ahead = room.clock.now, timedelta(days=3650)
+        async with room.kernel() as kernel:
+            room.clock.now = lambda: true() + ahead
+            await room.root(kernel, "mcp://fs/read/b")
+            room.clock.now = true
+            short = await room.root(kernel, DATA, expires_in=timedelta(seconds=60))
+            assert kernel.validate(short.handle, room.owner, X).allowed
+            room.clock.advance(61)
+            assert not kernel.validate(short.handle, room.owner, X).allowed
+            assert (await kernel.authorize(room.owner, X)).reason == "expired"
+
+    asyncio.run(scenario())
+
+
+def test_what_a_caller_does_to_what_it_was_given_changes_no_right(room) -> None:
+    limits = {"max_bytes": 10, "denied_paths": ["/data/secret"]}
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA, constraints=dict(limits))
+            verdict = kernel.validate(root.handle, room.owner, X, Facts(size=1))
+            for given in (verdict.limits, root.capability.constraints, kernel.capabilities()[0].constraints):
+                assert given == limits
+                given["denied_paths"].clear()
+                given.clear()
+            child = await kernel.delegate(root.handle, room.owner, room.agents[0])
+            assert child.capability.constraints == limits
+            assert not kernel.validate(child.handle, room.agents[0], X, Facts(size=11)).allowed
+        async with room.kernel() as kernel:
+            assert [one.constraints for one in kernel.capabilities()] == [limits, limits]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_no_handle_is_a_no(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            for given in (None, "text", b"bytes"):
+                assert kernel.validate(given, room.owner, X).reason == "unknown_capability"
+            with pytest.raises(InvalidRecord):
+                await room.root(kernel, DATA, expires_at=datetime(2030, 1, 1))
 
     asyncio.run(scenario())

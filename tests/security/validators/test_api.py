@@ -272,11 +272,11 @@ def test_redirects_are_followed_within_the_right() -> None:
 @pytest.mark.parametrize(
     ("location", "why"),
     [
-        ("http://169.254.169.254/latest/meta-data/", "not public"),
+        ("http://169.254.169.254/latest/meta-data/", "not covered"),
         ("http://127.0.0.1/", "not covered"),
         ("http://localhost/", "not covered"),
         ("http://2130706433/", "not covered"),
-        ("http://[::ffff:127.0.0.1]/", "not public"),
+        ("http://[::ffff:127.0.0.1]/", "not covered"),
         ("http://inner.test/", "not public"),
         ("http://half.test/", "not public"),
         ("http://nothing.test/", "no address"),

@@ -338,6 +338,12 @@ def test_a_url_that_names_no_plain_file_is_refused(url: str) -> None:
         asyncio.run(gate.run(EVERYTHING, "shop", "select 1", {}))
 
 
+def test_a_url_with_four_slashes_names_the_same_file(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "shop.db")
+    gate = DatabaseGate({"shop": Database(url=f"sqlite:///{shop.path}")})
+    assert asyncio.run(gate.run(EVERYTHING, "shop", "select name from customers", {})).rows[0] == ["Ann"]
+
+
 @pytest.mark.parametrize("name", ["", "A", "a/b", "a b", "-a", "a.b", "a*", "x" * 64])
 def test_a_name_that_is_no_plain_segment_is_refused(name: str) -> None:
     with pytest.raises(CallerMistaken, match="name of a database"):

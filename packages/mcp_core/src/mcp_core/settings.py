@@ -40,8 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds and places of one node."""
 
     data_dir: Path
-    databases: dict[str, DatabaseSource] = {}
-    """By the name that rights call them, `mcp://db/read/<name>/<table>`; never journaled, never logged."""
+    databases: dict[str, DatabaseSource] | None = None
+    """By the name that rights call them, `mcp://db/read/<name>/<table>`; None: what `config.toml` says."""
     environ: dict[str, str] = {}
     """Variables for model selection and `${VAR}` references; never journaled, never logged."""
     call_timeout_s: float = 120.0
@@ -62,27 +62,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, data_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Settings from the environment and from `config.toml` in the data directory, if there is one.
+        """Settings from the environment. Reads no file: a client of a running node needs none.
 
         Args:
             data_dir: Where the node lives; None is `$UMBRELLA_DATA_DIR`, else the user's data folder.
             environ: The environment; None is the process's own.
-
-        Raises:
-            CallerMistaken: The file cannot be read, or a key in it breaks a rule; names file, key and rule.
         """
         environ = os.environ if environ is None else environ
         place = data_dir or environ.get("UMBRELLA_DATA_DIR") or platformdirs.user_data_path(APP)
-        folder = Path(place).expanduser().absolute()
-        return cls(data_dir=folder, databases=_read(folder / CONFIG).databases, environ=dict(environ))
+        return cls(data_dir=Path(place).expanduser().absolute(), environ=dict(environ))
 
 
-def _read(file: Path) -> _Config:
+def read_databases(folder: Path) -> dict[str, DatabaseSource]:
+    """The databases that `config.toml` in a data directory names; none without the file.
+
+    Raises:
+        CallerMistaken: The file cannot be read, or a key in it breaks a rule; names file, key and rule.
+    """
+    file = folder / CONFIG
     try:
-        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _Config)
-    except (FileNotFoundError, NotADirectoryError):  # whoever makes the directory says what is wrong with it
-        return _Config()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _Config).databases
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise CallerMistaken(f"{file} cannot be read: {error}", "mend the file, or take it away") from error
     except msgspec.ValidationError as error:
         # it tells the rule and the key, and not the value, which may be a secret

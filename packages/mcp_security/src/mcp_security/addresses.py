@@ -12,6 +12,7 @@ Pure; resolves nothing. Source: IANA special-purpose address registries (RFC 689
 """
 
 import ipaddress
+import re
 from typing import Final, Literal
 
 import msgspec
@@ -145,6 +146,9 @@ def _find(address: _Address, ranges: tuple[tuple[_Network, str], ...]) -> str | 
     return None
 
 
+_LABEL: Final = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+
+
 def host_of(authority: str) -> str:
     """Return the host of `host[:port]`, an IPv6 address without its brackets."""
     if authority.startswith("["):
@@ -158,6 +162,22 @@ def is_local(authority: str) -> bool:
     return host == LOCALHOST or (is_address(host) and standing(host).kind == "local")
 
 
+def is_far(authority: str) -> bool:
+    """Tell whether `host[:port]` names something elsewhere, in the one spelling that its name has.
+
+    Another spelling may be a local machine to whoever reads it (`127.1`, `0x7f.1`, `LOCALHOST`), so in doubt it
+    is not far. A wildcard is: it never becomes, or reaches, what is near.
+    """
+    host = host_of(authority)
+    if "*" in host:
+        return True
+    if is_address(host):
+        return standing(host).kind == "public" and str(ipaddress.ip_address(host)) == host
+    labels = host.split(".")
+    number = labels[-1].isdigit() or labels[-1].startswith("0x")  # the URL standard reads an address then
+    return labels[-1] != LOCALHOST and not number and all(_LABEL.fullmatch(label) for label in labels)
+
+
 def keeps_local(outer: Paths, inner: Paths) -> bool:
     """Tell whether a right on `outer` may become, or cover, one on `inner` as far as local hosts go.
 
@@ -165,7 +185,7 @@ def keeps_local(outer: Paths, inner: Paths) -> bool:
     resources, `<scheme>/<host[:port]>/…`; that `outer` includes `inner` otherwise is not looked at here.
     """
     named = inner.segments[1] if len(inner.segments) > 1 else ""
-    if not is_local(named):
+    if not named or is_far(named):
         return True
     granted = outer.segments[1] if len(outer.segments) > 1 else ""
     return host_of(granted) == host_of(named)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -13,16 +14,17 @@ from mcp_interface.approval import Answer, Approval
 from mcp_interface.capability import GrantOptions
 from mcp_interface.clock import Clock
 from mcp_interface.codec import to_external
-from mcp_interface.errors import CallerMistaken, NotFound, TooMuch
+from mcp_interface.errors import CallerMistaken, InvalidRecord, NotFound, NotPermitted, TooMuch
 from mcp_interface.ids import SYSTEM, ApprovalId, PrincipalId, SessionId
 from mcp_interface.tool import ToolInfo
+from mcp_security.constraints import compile_rules
 
 MAX_OPEN: Final = 1000
 ONCE_WITHIN: Final = timedelta(minutes=10)
 """How long a right for one use waits for that use."""
 
-_BY_ARGUMENTS: Final = frozenset({"tool", "shell"})
-"""Types of resources that do not say what is done to what; a file, an address or a table does."""
+_SAYS_ALL: Final = frozenset({("fs", "read"), ("fs", "list")})
+"""Rights whose resource alone says what is done; every other action also depends on its arguments."""
 _TOO_LATE: Final = Answer(allow=False, reason="nobody answered in time")
 _WITHDRAWN: Final = Answer(allow=False, reason="the question was withdrawn")
 
@@ -113,13 +115,14 @@ class Approvals:
     def terms(self, approval: Approval, answer: Answer) -> GrantOptions:
         """What an allowed answer turns into: one use, the life of the session, or no end.
 
-        The right cannot be handed on: the person allowed this principal, nobody else. Where the right itself
-        does not say with what (a tool, a program), it holds for the arguments that were shown, unless the
-        person said otherwise. `session` carries the session in its metadata; whoever ends the session revokes
-        it.
+        The right cannot be handed on: the person allowed this principal, nobody else. It holds for the
+        arguments that were shown, unless the person said otherwise or they change nothing: what is read or
+        listed of the disk is said by the path. `session` carries the session in its metadata; whoever ends
+        the session revokes it.
 
         Raises:
             CallerMistaken: The answer was no.
+            NotPermitted: The arguments are beyond what a limit can hold.
         """
         if not answer.allow:
             raise CallerMistaken(f"{approval.id} was answered with no", "grant nothing")
@@ -132,8 +135,10 @@ class Approvals:
         if answer.remember == "session":
             metadata["session_id"] = approval.session_id
         constraints: dict[str, Any] = {"max_uses": 1} if once else {}
-        if not answer.any_arguments and parse_resource(approval.resource_uri).type in _BY_ARGUMENTS:
+        wanted = parse_resource(approval.resource_uri)
+        if not answer.any_arguments and (wanted.type, wanted.operation) not in _SAYS_ALL:
             constraints["arguments"] = [{"const": approval.arguments}]
+            _require_sound(approval, constraints, wanted.type)
         return GrantOptions(
             expires_in=ONCE_WITHIN if once else None,
             delegation_depth=0,
@@ -168,3 +173,15 @@ class Approvals:
             if now >= question.approval.expires_at:
                 self._settle(question, _TOO_LATE, SYSTEM)
                 del self._questions[approval_id]
+
+
+def _require_sound(approval: Approval, constraints: dict[str, Any], type: str) -> None:
+    try:
+        compile_rules(constraints, type)
+    except InvalidRecord as error:
+        grant = f"umbrella grant {approval.principal_id} {shlex.quote(approval.resource_uri)}"
+        raise NotPermitted(
+            f"the arguments of {approval.server}/{approval.tool} cannot be bound to an approval: {error.message}",
+            f"make them smaller and plainer, or grant it by hand: {grant}",
+            {"reason": "not_bindable", "resource_uri": approval.resource_uri, "grant": grant},
+        ) from error

@@ -6,6 +6,7 @@ all of it is.
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
 from datetime import datetime
 from typing import Self
 
@@ -118,7 +119,7 @@ def allowance(right: Right, resource: Resource) -> Verdict:
         message=f"{capability.principal_id} may: {capability.id} covers {capability.resource_uri}",
         capability_id=capability.id,
         covering=right.covering(resource),
-        limits=right.rules.limits,
+        limits=deepcopy(right.rules.limits),
     )
 
 
@@ -150,7 +151,7 @@ def choose(judged: Iterable[tuple[Right, Verdict]], principal: PrincipalId, reso
     counted: Verdict | None = None
     nearest: tuple[tuple[bool, bool, bool, int], Verdict] | None = None
     for right, verdict in judged:
-        if verdict.allowed and right.rules.max_uses is None:
+        if verdict.allowed and right.rules.max_uses is None and not right.rules.rates:
             return verdict
         if verdict.allowed:
             counted = counted or verdict

@@ -10,9 +10,12 @@ down on its way, so that each node pays once for each revocation in its family, 
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
+
+import msgspec
 
 from mcp_interface.capability import Capability, Sealed, Verdict
 from mcp_interface.errors import StorageCorrupt
@@ -117,7 +120,7 @@ class Node:
         self.prefix, self.exact = reach or ("", "")
         self.allow: Verdict | None = None
         """What it says to everything within reach; None when more has to be looked at."""
-        if reach is not None and right.unlimited and not self.counted and not self.buckets:
+        if reach is not None and right.unlimited and not right.rules.limits:
             self.allow = allowance(right, right.resource)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -147,6 +150,12 @@ class Node:
         for each in walked:
             each.seen = epoch
         return True
+
+    @property
+    def shown(self) -> Capability:
+        """The capability, for others to keep."""
+        capability = self.right.capability
+        return deepcopy(capability) if capability.constraints or capability.metadata else capability
 
     def take_back(self) -> None:
         """End it with everything derived from it, at once."""
@@ -205,6 +214,8 @@ class Derivation:
         self._held: dict[PrincipalId, dict[CapabilityId, Node]] = {}
         self._ended: OrderedDict[PrincipalId, deque[Node]] = OrderedDict()
         self._ended_ids: OrderedDict[CapabilityId, None] = OrderedDict()
+        self._settled: list[Node] = []
+        """A path down from each root that is settled, on the way to be forgotten."""
         self.audit_seq = 0
         """Highest number of an audit entry that the events name."""
 
@@ -230,14 +241,10 @@ class Derivation:
         return list(islice(reversed(self._ended_ids), most))[::-1]
 
     def find(self, handle: Sealed) -> Node | None:
-        """The node of a handle, unless it is another kernel's, or an earlier one's."""
+        """Find by handle, be it the object or its bytes; none of another kernel's, or of an earlier one's."""
         if isinstance(handle, Handle):
             return handle.node if handle.node.home is self else None
-        return self.by_handle(handle)
-
-    def by_handle(self, handle: Sealed) -> Node | None:
-        """Find by secret."""
-        return self._by_secret.get(handle.reveal())
+        return self._by_secret.get(handle.reveal()) if isinstance(handle, Sealed) else None
 
     def live(self, now: datetime) -> list[Node]:
         """Every live capability, oldest first."""
@@ -248,8 +255,6 @@ class Derivation:
         held = self._held.get(principal, {})
         for node in [node for node in held.values() if not node.live(now)]:
             self._put_aside(node)
-            if not node.revoked:
-                self.forget([node])  # expired, and so is all that was derived from it
         return list(held.values())
 
     def recently_ended(self, principal: PrincipalId) -> list[Node]:
@@ -281,7 +286,7 @@ class Derivation:
                 for capability_id in ids:
                     settled = self._nodes.get(capability_id)  # gone with an ancestor that was settled before
                     if settled is not None:
-                        self.forget(list(settled.descent()))
+                        self._settled.append(settled)
             case CapabilityUsed(capability_id=capability_id, uses=uses):
                 node = self._known(capability_id)
                 node.uses = max(node.uses, uses)
@@ -298,9 +303,12 @@ class Derivation:
         """
         if capability.id in self._nodes:
             raise StorageCorrupt(f"{capability.id} was granted twice", "restore the journal from a backup")
-        right, parent = Right.of(capability), None
+        # a copy: what others hold of it, and may change, is never what is judged or kept
+        right, parent = Right.of(deepcopy(capability)), None
         if capability.parent_capability_id is not None:
             parent = self._known(capability.parent_capability_id)
+            if parent.right.fault is not None and right.fault is None:
+                right = msgspec.structs.replace(right, fault=parent.right.fault)
             if not attenuates(right, parent.right):
                 raise StorageCorrupt(
                     f"{capability.id} is wider than its parent {parent.id}; no kernel grants that",
@@ -314,7 +322,26 @@ class Derivation:
         self._held.setdefault(capability.principal_id, {})[node.id] = node
         return node
 
-    def forget(self, nodes: Iterable[Node]) -> None:
+    def forget_settled(self, most: int | None = None) -> bool:
+        """Let go of up to `most` of what has ended and is on record, leaves first; tell whether there is more."""
+        done = 0
+        while self._settled and (most is None or done < most):
+            node = self._settled[-1]
+            if node.children:
+                self._settled.append(next(reversed(node.children)))
+                continue
+            self._settled.pop()
+            self._forget([node])
+            done += 1
+        return bool(self._settled)
+
+    def forget_expired(self, now: datetime) -> None:
+        """Let go of what has expired; only as the writer, for who writes may be about to name it."""
+        self._forget(
+            [node for node in self._nodes.values() if node.expires is not None and node.expires <= now]
+        )
+
+    def _forget(self, nodes: Iterable[Node]) -> None:
         """Let go of what has ended; a handle that somebody still has goes on saying no."""
         for node in nodes:
             self._put_aside(node)

@@ -119,7 +119,7 @@ class Granting:
                     "ask its holder",
                     {"reason": "capability_revoked"},
                 )
-            grants.append(Grant(capability, node.handle))
+            grants.append(Grant(node.shown, node.handle))
         for capability in drafts:
             self._tell(
                 "mcp.capability.granted",

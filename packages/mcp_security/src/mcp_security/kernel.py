@@ -66,8 +66,8 @@ class Kernel:
         self._clock = clock
         self._monotonic = clock.monotonic
         self._telemetry = telemetry
-        self._granting = Granting(stream, audit, entropy, self._now, self._tell)
-        self._revocation = Revocation(stream, audit, self._now, self._tell)
+        self._granting = Granting(stream, audit, entropy, stream.now, self._tell)
+        self._revocation = Revocation(stream, audit, stream.now, self._tell)
 
     @classmethod
     async def open(
@@ -93,7 +93,7 @@ class Kernel:
             StorageCorrupt: The stream does not make sense; nothing is guessed.
             StorageUnavailable: Store or audit cannot be used.
         """
-        stream = SecurityStream(store, epoch, lambda: entropy.token(HANDLE_BYTES), clock.now())
+        stream = SecurityStream(store, epoch, lambda: entropy.token(HANDLE_BYTES), clock)
         await stream.load()
         kernel = cls(stream, audit, clock, entropy, telemetry)
         ends_at, names = audit.head[0], stream.tree.audit_seq
@@ -115,7 +115,8 @@ class Kernel:
     async def close(self) -> None:
         """Put on record what revocations left behind, and keep a snapshot; harmless when repeated."""
         await self._revocation.settled()
-        await self._stream.save()
+        async with self._stream.writer():
+            await self._stream.save()
 
     async def settled(self) -> None:
         """Wait until the end of everything that was revoked is on record."""
@@ -183,7 +184,7 @@ class Kernel:
         self, handle: Sealed, principal: PrincipalId, resource: Resource, facts: Facts = _UNSTATED
     ) -> Verdict:
         """Judge one handle against one resource; pure and unrecorded. Safe from any thread."""
-        node = handle.node if handle.__class__ is Handle else self._tree.by_handle(handle)
+        node = handle.node if handle.__class__ is Handle else self._tree.find(handle)
         # The short way answers only what the whole truth below would allow as well.
         if (
             node is not None
@@ -198,7 +199,9 @@ class Kernel:
         ):
             allow: Verdict = node.allow
             return allow
-        return self._decide(principal, resource, handle, facts)
+        if node is None or node.home is not self._tree:
+            return denial(principal, resource, "unknown_capability", "no capability has this handle")
+        return self._judge(node, principal, resource, self._stream.now(), facts)
 
     async def authorize(
         self,
@@ -245,21 +248,23 @@ class Kernel:
             principal_id=principal,
             resource_uri=resource.uri,
             verdict=verdict,
-            considered=[node.right.capability for node in nodes[:CONSIDERED]],
-            chain=[node.right.capability for node in nearest.lineage()] if nearest is not None else [],
+            considered=[node.shown for node in nodes[:CONSIDERED]],
+            chain=[node.shown for node in nearest.lineage()] if nearest is not None else [],
         )
 
     def _in_time(self, node: Node) -> bool:
         """Read the clock whether a right still holds, and note for how long that need not be done again."""
         elapsed = self._monotonic()  # before the wall clock: what passes between the two is on the safe side
-        left = (node.expires - self._now()).total_seconds() if node.expires is not None else CLOCK_LAG_S
+        left = (
+            (node.expires - self._stream.now()).total_seconds() if node.expires is not None else CLOCK_LAG_S
+        )
         node.sure_until = elapsed + min(left, CLOCK_LAG_S) if left > 0 else float("-inf")
         return left > 0
 
     def _decide(
         self, principal: PrincipalId, resource: Resource, handle: Sealed | None, facts: Facts
     ) -> Verdict:
-        now = self._now()
+        now = self._stream.now()
         if handle is not None:
             node = self._tree.find(handle)
             if node is None:
@@ -273,7 +278,7 @@ class Kernel:
 
     def _candidates(self, principal: PrincipalId) -> list[Node]:
         tree = self._tree
-        return [*tree.held_by(principal, self._now()), *tree.recently_ended(principal)]
+        return [*tree.held_by(principal, self._stream.now()), *tree.recently_ended(principal)]
 
     def _judge(
         self, node: Node, principal: PrincipalId, resource: Resource, now: datetime, facts: Facts
@@ -308,7 +313,7 @@ class Kernel:
             node = self._allowing(verdict)
             self._draw(node)
             if node is not None and node.counted:
-                now = self._now()
+                now = self._stream.now()
                 uses = [
                     CapabilityUsed(timestamp=now, capability_id=each.id, uses=each.uses + 1)
                     for each in node.counted
@@ -330,7 +335,7 @@ class Kernel:
 
     def _still_holds(self, verdict: Verdict) -> bool:
         node = self._allowing(verdict)
-        return node is not None and node.live(self._now())
+        return node is not None and node.live(self._stream.now())
 
     async def _record(
         self, verdict: Verdict, principal: PrincipalId, resource: Resource, context: Context
@@ -376,7 +381,7 @@ class Kernel:
     ) -> Sequence[CapabilityId]:
         """Take back everything a principal holds, with everything derived from it; as `revoke` otherwise."""
         tree = self._tree
-        held = tree.held_by(principal, self._now())  # first: it puts aside what has ended
+        held = tree.held_by(principal, self._stream.now())  # first: it puts aside what has ended
         unrecorded = [
             node for node in tree.recently_ended(principal) if node.taken_back and not node.recorded
         ]
@@ -386,11 +391,11 @@ class Kernel:
 
     def held_by(self, principal: PrincipalId) -> Sequence[Capability]:
         """The principal's capabilities that are neither revoked nor expired, oldest first."""
-        return [node.right.capability for node in self._tree.held_by(principal, self._now())]
+        return [node.shown for node in self._tree.held_by(principal, self._stream.now())]
 
     def capabilities(self) -> Sequence[Capability]:
         """Every live capability of the node, oldest first."""
-        return [node.right.capability for node in self._tree.live(self._now())]
+        return [node.shown for node in self._tree.live(self._stream.now())]
 
     def handle_of(self, capability: CapabilityId, principal: PrincipalId) -> Sealed:
         """The handle of a live capability, for the runtime that acts for its holder.
@@ -399,19 +404,11 @@ class Kernel:
             NotFound: No live capability of that id belongs to the principal.
         """
         node = self._tree.get(capability)
-        if node is None or node.principal != principal or not node.live(self._now()):
+        if node is None or node.principal != principal or not node.live(self._stream.now()):
             raise NotFound(f"{principal} holds no live capability {capability!r}", "see umbrella caps list")
         return node.handle
 
     # -- recording ---------------------------------------------------------------------------------------
-
-    def _now(self) -> datetime:
-        """The present, never earlier than any instant seen: a clock set back revives nothing."""
-        stream, now = self._stream, self._clock.now()
-        if now < stream.latest:
-            return stream.latest
-        stream.latest = now
-        return now
 
     def _tell(self, name: str, measurements: Mapping[str, float] | None = None, /, **metadata: Any) -> None:
         if self._telemetry is not None:

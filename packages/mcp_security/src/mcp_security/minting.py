@@ -1,12 +1,13 @@
 """What a new capability looks like: from what is asked for and, for a child, from its parent. Pure."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
 from mcp_interface.address import Resource
 from mcp_interface.capability import DEFAULT_DEPTH, Capability, GrantOptions, Verdict
-from mcp_interface.errors import NotPermitted, OurBug
+from mcp_interface.errors import InvalidRecord, NotPermitted, OurBug
 from mcp_interface.ids import CapabilityId, PrincipalId, is_id
 from mcp_security.constraints import merge, read
 from mcp_security.decision import Right, denial, judge, within
@@ -60,7 +61,7 @@ def child(
     above = parent.right.capability
     wanted = parent.right.resource if resource is None else resource
     _require_covered(parent, holder, wanted, now)
-    constraints = merge(parent.right.rules.limits, options.constraints, wanted.type)
+    constraints = deepcopy(merge(parent.right.rules.limits, options.constraints, wanted.type))
     capability = _checked(
         Capability(
             id=id_,
@@ -102,7 +103,17 @@ def _checked(capability: Capability) -> Capability:
 
 
 def _expiry(options: GrantOptions, now: datetime, above: datetime | None = None) -> datetime | None:
-    asked = [options.expires_at, None if options.expires_in is None else now + options.expires_in, above]
+    try:
+        ahead = None if options.expires_in is None else now + options.expires_in
+    except OverflowError as error:
+        raise InvalidRecord(
+            "expires_in", "expires_in leads beyond the last year of the calendar", "leave it out for no end"
+        ) from error
+    if options.expires_at is not None and options.expires_at.tzinfo is None:
+        raise InvalidRecord(
+            "expires_at", "expires_at has no time zone", "give an instant, in UTC for example"
+        )
+    asked = [options.expires_at, ahead, above]
     return min((instant for instant in asked if instant is not None), default=None)
 
 

@@ -1,7 +1,8 @@
 """Taking back: at once for whoever is judged, on record before it is acknowledged, one by one behind it.
 
 1. The node is marked and its family's epoch moves on: nothing derived from it is allowed any more.
-2. The ends of the first `LISTED` are audited and the revocation is journaled; then it is acknowledged.
+2. The ends of the first `LISTED`, and of all that were named, are audited and the revocation is journaled;
+   then it is acknowledged.
 3. What is left is audited in the background, and a last event lets the kernel forget them all. A process that
    dies on the way goes on at its next start.
 """
@@ -49,6 +50,7 @@ class Revocation:
         self._now = now
         self._tell = tell
         self._settling: set[asyncio.Task[None]] = set()
+        self._one_by_one = asyncio.Lock()
 
     async def end(self, roots: Iterable[Node], by: PrincipalId, reason: str) -> list[CapabilityId]:
         """End these and all that was derived from them; see `SecurityKernel.revoke`.
@@ -67,24 +69,30 @@ class Revocation:
         async with self._stream.writer():
             # only now: a delegation that was being written may have added a child, and another revocation may
             # have recorded some of these
-            fresh = {node.id: node for node in roots if not node.recorded}
+            tree = self._stream.tree
+            fresh = {node.id: node for node in roots if not node.recorded and tree.get(node.id) is node}
             if not fresh:
                 return []
             found = list(islice(_unrecorded(fresh.values(), LISTED + 1), LISTED + 1))
-            ending = {node.id: node for node in found[:LISTED]}
             whole = len(found) <= LISTED and all(len(node.children) <= LISTED for node in found)
+            if self._settling:  # it may be on its way through the same family: what is below comes after it
+                found, whole = [], False
+            # the journal names every root as one whose end is on record, so none of them may wait
+            ending = {node.id: node for node in [*found[:LISTED], *fresh.values()]}
             await self._record([*fresh.values()], [*ending.values()], by, reason, whole)
+            if whole:
+                tree.forget_settled()
         for capability_id in ending:
             self._tell("mcp.capability.revoked", {"count": 1}, capability_id=capability_id)
         if not whole:
-            self._later(self._settle([*fresh.values()], by, reason))
-        return list(ending)
+            self._later(self._settle([*fresh.values()], by, reason, len(ending) - len(fresh)))
+        return list(ending)[:LISTED]
 
     def resume(self) -> None:
         """Go on with what an earlier process did not get to record."""
         left = self._stream.tree.unsettled()
         if left:
-            self._later(self._settle(left, SYSTEM, "an ancestor was revoked"))
+            self._later(self._settle(left, SYSTEM, "an ancestor was revoked", 0))
 
     async def settled(self) -> None:
         """Wait until every end is on record, or could not be."""
@@ -110,20 +118,25 @@ class Revocation:
                 node.recorded = False  # not on record as a whole: repeating the call records it again
             raise
 
-    async def _settle(self, roots: Sequence[Node], by: PrincipalId, reason: str) -> None:
-        ended = 0
-        waiting = _unrecorded(roots)
-        while batch := list(islice(waiting, BATCH)):
-            await self._audit.append_all([_draft(node, by, reason) for node in batch])
-            for node in batch:
-                node.recorded = True
-                self._tell("mcp.capability.revoked", {"count": 1}, capability_id=node.id)
-            ended += len(batch)
-        async with self._stream.writer():
-            ids = [root.id for root in roots]
-            await self._stream.append(
-                [RevocationSettled(timestamp=self._now(), capability_ids=ids, ended=ended)]
-            )
+    async def _settle(self, roots: Sequence[Node], by: PrincipalId, reason: str, ended: int) -> None:
+        """Record what is left of these families, of which `ended` descendants are on record already."""
+        async with self._one_by_one:
+            waiting = _unrecorded(roots)
+            while batch := list(islice(waiting, BATCH)):
+                await self._audit.append_all([_draft(node, by, reason) for node in batch])
+                for node in batch:
+                    node.recorded = True
+                    self._tell("mcp.capability.revoked", {"count": 1}, capability_id=node.id)
+                ended += len(batch)
+            async with self._stream.writer():
+                ids = [root.id for root in roots]
+                await self._stream.append(
+                    [RevocationSettled(timestamp=self._now(), capability_ids=ids, ended=ended)]
+                )
+            left = True
+            while left:
+                left = self._stream.tree.forget_settled(BATCH)
+                await asyncio.sleep(0)  # whoever waits to be judged comes in between
 
     def _later(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -155,15 +168,12 @@ class Revocation:
 def _unrecorded(roots: Iterable[Node], most: int | None = None) -> Iterator[Node]:
     """Each of these, and what was derived from it, unless its end is in the audit trail.
 
-    What was taken back by itself, and is on record, is left to whoever did that. At most `most` children of
-    each are looked at.
+    At most `most` children of each are looked at.
     """
     for root in roots:
         waiting = [root]
         while waiting:
             node = waiting.pop()
-            if node is not root and node.taken_back and node.recorded:
-                continue
             if not node.recorded:
                 yield node
             waiting.extend(reversed(list(islice(node.children, most))))

@@ -4,12 +4,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
 from mcp_interface.capability import Capability
+from mcp_interface.clock import Clock
 from mcp_interface.codec import decode_disk, encode_disk
 from mcp_interface.errors import UmbrellaError
 from mcp_interface.events import SecurityEvent
@@ -53,22 +54,35 @@ class SecurityStream:
         store: Where the stream lies.
         epoch: What `EventStore.claim` gave.
         mint_secret: Makes the handles of the tree.
-        start: Where time begins.
+        clock: Time.
     """
 
-    def __init__(
-        self, store: EventStore, epoch: int, mint_secret: Callable[[], bytes], start: datetime
-    ) -> None:
+    def __init__(self, store: EventStore, epoch: int, mint_secret: Callable[[], bytes], clock: Clock) -> None:
         self._store = store
         self._epoch = epoch
         self._mint_secret = mint_secret
         self.tree = Derivation(mint_secret)
         self.version = 0
-        self.latest = start
-        """The latest instant that was seen, by the clock or in the journal."""
+        self._clock = clock
+        self._latest = clock.now()
+        self._latest_at = clock.monotonic()
         self._snapshot_version = 0
         self._stale = False
         self._writing = asyncio.Lock()
+
+    def now(self) -> datetime:
+        """The present, never earlier than any instant seen: a clock set back revives nothing.
+
+        Nor does it keep alive: while the wall clock is behind, time goes on by the monotonic one.
+        """
+        elapsed, wall = self._clock.monotonic(), self._clock.now()
+        least = self._latest + timedelta(seconds=max(0.0, elapsed - self._latest_at))
+        self._latest, self._latest_at = max(wall, least), elapsed
+        return self._latest
+
+    def _saw(self, instant: datetime) -> None:
+        if instant > self.now():
+            self._latest = instant
 
     async def load(self) -> None:
         """Rebuild the tree from the newest snapshot and the events behind it.
@@ -85,6 +99,7 @@ class SecurityStream:
                 log.warning("a snapshot of the rights is passed over: %s", error.message)
                 self.tree = Derivation(self._mint_secret)
         await self._catch_up()
+        self.tree.forget_settled()
 
     @asynccontextmanager
     async def writer(self) -> AsyncIterator[None]:
@@ -111,15 +126,18 @@ class SecurityStream:
             await self.save()
 
     async def save(self) -> None:
-        """Keep a snapshot, if the stream has moved on; losing it loses nothing."""
+        """Keep a snapshot, if the stream has moved on; losing it loses nothing. Only as the writer."""
         if self._stale or self.version == self._snapshot_version:
             return
+        # what is forgotten now is named by no later event, so that snapshot and journal fit together
+        self.tree.forget_settled()
+        self.tree.forget_expired(self.now())
         kept = [
-            _Kept(node.right.capability, node.uses, node.taken_back and node.recorded)
-            for node in self.tree
-            if node.expires is None or self.latest < node.expires
+            _Kept(node.right.capability, node.uses, node.taken_back and node.recorded) for node in self.tree
         ]
-        state = encode_disk(_State(kept, self.tree.lately_ended(MAX_ENDED), self.tree.audit_seq, self.latest))
+        state = encode_disk(
+            _State(kept, self.tree.lately_ended(MAX_ENDED), self.tree.audit_seq, self._latest)
+        )
         self._snapshot_version = self.version
         try:
             await self._store.save_snapshot(
@@ -128,7 +146,7 @@ class SecurityStream:
                     version=self.version,
                     schema=_SCHEMA,
                     state=state,
-                    taken_at=self.latest,
+                    taken_at=self._latest,
                 )
             )
         except UmbrellaError as error:
@@ -144,7 +162,7 @@ class SecurityStream:
                 node.take_back()
                 node.recorded = True
         self.tree.audit_seq = state.audit_seq
-        self.latest = max(self.latest, state.latest)
+        self._saw(state.latest)
         self.version = self._snapshot_version = snapshot.version
 
     async def _catch_up(self) -> None:
@@ -152,5 +170,5 @@ class SecurityStream:
             for record in records:
                 self.tree.apply(record.event)
                 self.version = record.version
-                self.latest = max(self.latest, record.event.timestamp)
+                self._saw(record.event.timestamp)
         self._stale = False

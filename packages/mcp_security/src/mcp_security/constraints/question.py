@@ -21,7 +21,7 @@ class Question(msgspec.Struct, frozen=True):
     """Of `resource.path`, parsed once for all limits."""
     facts: Facts
     now: datetime
-    """UTC; looked at only where `Rules.timed` says so."""
+    """UTC."""
 
 
 Check = Callable[[Question], str | None]

@@ -46,7 +46,6 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 ONWARD: Final = "delegation_constraints"
 """Limits that do not bind the holder, but everything that is derived from the right."""
-_TIMED: Final = frozenset({"time_window", "not_before"})
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -55,8 +54,6 @@ class Rules(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...] = ()
     max_uses: int | None = None
     rates: tuple[Rate, ...] = ()
-    timed: bool = False
-    """Whether a check looks at `Question.now`."""
     limits: dict[str, Any] = {}
     """The canonical constraints, a copy of our own: the dict in a `Capability` is in everybody's hands."""
 
@@ -127,7 +124,6 @@ def compile_rules(constraints: Mapping[str, Any], type: str | None = None) -> Ru
         checks=tuple(check for check in checks if check is not None),
         max_uses=limits.get("max_uses"),
         rates=tuple(Rate(**rate) for rate in limits.get("rate_limit", [])),
-        timed=not _TIMED.isdisjoint(limits),
         limits=limits,
     )
 

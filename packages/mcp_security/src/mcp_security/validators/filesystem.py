@@ -13,14 +13,16 @@ import errno
 import heapq
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from mcp_interface.errors import CallerMistaken, LostRace, NotFound, NotPermitted, UmbrellaError, WorldBroken
 from mcp_security.validators import openat2
+from mcp_security.validators.closed import Closed
 from mcp_security.validators.places import RESERVED, Place, covered
 from mcp_security.validators.replacement import NOT_REGULAR, replace, require_regular
 
@@ -60,7 +62,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FilesystemGate:
-    """Reaches what a right covers, and nothing else. Holds no state; safe to use from any thread.
+    """Reaches what a right covers, and nothing else. Its state never changes; safe to use from any thread.
+
+    Args:
+        closed: Directories that no right reaches; see `closed`.
 
     Every method takes the resource pattern of the right that allowed it (`Verdict.covering`), which must be
     for the operation that it names, and an absolute path in canonical form. What is changed is durable on
@@ -72,17 +77,21 @@ class FilesystemGate:
     - WorldBroken: The system refused, or cannot open beneath a directory.
     """
 
+    def __init__(self, closed: Iterable[Path] = ()) -> None:
+        self._closed = Closed(closed)
+
     def open_file(self, covering: str, path: str) -> int:
         """Open a regular file for reading; the right is `read`, and the caller closes the descriptor."""
         pattern = covered(covering, "read")
         place = None if pattern.includes(path) else pattern.place(path)
+        self._closed.refuse(path)
         try:
             try:
                 file = openat2.openat2(openat2.HERE, path.encode(), _READ_STRAIGHT)
             except OSError as error:
                 if error.errno != errno.ELOOP:
                     raise
-                file = _open_beneath(place or pattern.place(path), _READ)
+                file = self._open_beneath(place or pattern.place(path), _READ)
             try:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     require_regular(file, path)
@@ -100,7 +109,7 @@ class FilesystemGate:
         Mode 0666 less the umask; the caller closes the descriptor, and syncs what it writes.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _parent(covering, path, "write") as (directory, name):
+        with self._parent(covering, path, "write") as (directory, name):
             file = os.open(name, flags, 0o666, dir_fd=directory)
             try:
                 os.fsync(directory)
@@ -123,7 +132,7 @@ class FilesystemGate:
         Raises:
             LostRace: It has changed since it was seen.
         """
-        with _parent(covering, path, "write") as (directory, name):
+        with self._parent(covering, path, "write") as (directory, name):
             replace(directory, name, path, data, seen)
 
     def rename(
@@ -144,8 +153,8 @@ class FilesystemGate:
             LostRace: Somebody put something else in the file's place; it was moved back if that could be.
         """
         with (
-            _parent(covering_old, old, "delete") as (source, name),
-            _parent(covering_new, new, "write") as (target, new_name),
+            self._parent(covering_old, old, "delete") as (source, name),
+            self._parent(covering_new, new, "write") as (target, new_name),
         ):
             _require_file(source, name, old)
             if replace:
@@ -161,19 +170,19 @@ class FilesystemGate:
 
     def unlink(self, covering: str, path: str) -> None:
         """Remove a file, or a link itself; the right is `delete`."""
-        with _parent(covering, path, "delete") as (directory, name):
+        with self._parent(covering, path, "delete") as (directory, name):
             os.unlink(name, dir_fd=directory)
             os.fsync(directory)
 
     def make_directory(self, covering: str, path: str) -> None:
         """Create a directory in one that exists; the right is `write`."""
-        with _parent(covering, path, "write") as (directory, name):
+        with self._parent(covering, path, "write") as (directory, name):
             os.mkdir(name, 0o777, dir_fd=directory)
             os.fsync(directory)
 
     def remove_directory(self, covering: str, path: str) -> None:
         """Remove an empty directory; the right is `delete`."""
-        with _parent(covering, path, "delete") as (directory, name):
+        with self._parent(covering, path, "delete") as (directory, name):
             os.rmdir(name, dir_fd=directory)
             os.fsync(directory)
 
@@ -187,7 +196,7 @@ class FilesystemGate:
         """
         _require_limit(limit, MAX_LISTED)
         with _translated(path):
-            directory = _open(covered(covering, "list").place(path), _DIRECTORY)
+            directory = self._open(covered(covering, "list").place(path), _DIRECTORY)
             try:
                 return [entry for _, entry in _first(directory, "", limit)]
             finally:
@@ -208,26 +217,52 @@ class FilesystemGate:
         _require_limit(limit, MAX_WALKED)
         place = covered(covering, "list").place(path, with_below=True)
         with _translated(path):
-            top = _open(place, _DIRECTORY)
+            top = self._open(place, _DIRECTORY)
         try:
+            real = self._closed.locate(top)
             waiting = ["."]
             while waiting and limit > 0:
                 above = waiting.pop()
                 found = _below(top, above, limit)
                 limit -= len(found)
                 yield from (entry for _, entry in found)
-                waiting += [path for path, entry in reversed(found) if entry.kind == "directory"]
+                waiting += [
+                    path
+                    for path, entry in reversed(found)
+                    if entry.kind == "directory" and not self._closed.holds(f"{real}/{path}")
+                ]
         finally:
             os.close(top)
 
+    def _open(self, place: Place, flags: int) -> int:
+        self._closed.refuse(place.path)
+        try:
+            return openat2.openat2(openat2.HERE, place.path.encode(), openat2.how(flags, _STRAIGHT))
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            return self._open_beneath(place, flags)
 
-def _open(place: Place, flags: int) -> int:
-    try:
-        return openat2.openat2(openat2.HERE, place.path.encode(), openat2.how(flags, _STRAIGHT))
-    except OSError as error:
-        if error.errno != errno.ELOOP:
+    def _open_beneath(self, place: Place, flags: int) -> int:
+        file = _resolve_beneath(place, flags)
+        try:
+            self._closed.refuse_descriptor(file)
+        except BaseException:
+            os.close(file)
             raise
-        return _open_beneath(place, flags)
+        return file
+
+    @contextmanager
+    def _parent(self, covering: str, path: str, operation: str) -> Iterator[tuple[int, str]]:
+        """Lend the descriptor of the directory that a name lies in, and the name, which is never followed."""
+        place, name = covered(covering, operation).place(path).parent()
+        with _translated(path):
+            directory = self._open(place, _DIRECTORY)
+            try:
+                self._closed.refuse_descriptor(directory, name)
+                yield directory, name
+            finally:
+                os.close(directory)
 
 
 def _real(path: str) -> str:
@@ -237,7 +272,7 @@ def _real(path: str) -> str:
         return ""
 
 
-def _open_beneath(place: Place, flags: int) -> int:
+def _resolve_beneath(place: Place, flags: int) -> int:
     """Open a path that has a link in it, or say why not."""
     try:
         root = openat2.openat2(openat2.HERE, place.root.encode(), _ROOT_STRAIGHT)
@@ -254,18 +289,6 @@ def _open_beneath(place: Place, flags: int) -> int:
         return openat2.openat2(root, place.beneath.encode(), openat2.how(flags, resolve))
     finally:
         os.close(root)
-
-
-@contextmanager
-def _parent(covering: str, path: str, operation: str) -> Iterator[tuple[int, str]]:
-    """Lend the descriptor of the directory that a name lies in, and the name, which is never followed."""
-    place, name = covered(covering, operation).place(path).parent()
-    with _translated(path):
-        directory = _open(place, _DIRECTORY)
-        try:
-            yield directory, name
-        finally:
-            os.close(directory)
 
 
 def _below(top: int, path: str, limit: int) -> list[tuple[str, Entry]]:

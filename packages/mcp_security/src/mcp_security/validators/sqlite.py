@@ -121,7 +121,7 @@ class SqliteEngine:
 
     def _connect(self, write: bool, timeout_s: float) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            f"file:{quote(self._path)}?mode={'rw' if write else 'ro'}",
+            f"file://{quote(self._path)}?mode={'rw' if write else 'ro'}",
             uri=True,
             timeout=timeout_s,
             isolation_level=None,
