@@ -109,7 +109,7 @@ def _biscuit() -> Callable[[str], bool]:
     pair = biscuit_auth.KeyPair()
     ends = datetime.now(UTC) + timedelta(hours=1)
     token = biscuit_auth.BiscuitBuilder(
-        'agent({agent}); check if path($p), $p.starts_with({prefix}); check if time($t), $t < {ends}',
+        "agent({agent}); check if path($p), $p.starts_with({prefix}); check if time($t), $t < {ends}",
         {"agent": AGENT, "prefix": PREFIX, "ends": ends},
     ).build(pair.private_key)
     text = token.to_base64()

@@ -131,6 +131,7 @@ class House:
             Questions(desk, self.toolbox, self.sessions, self.book, self.clock, self.entropy, 30.0),
             self.toolbox,
             self.book,
+            audit,
             self.sessions,
             self.telemetry,
             self.clock,

@@ -307,14 +307,12 @@ def test_a_size_is_judged_and_one_that_is_not_stated_denies(key: str) -> None:
     assert compile_rules(limits).limits == limits
 
 
-def test_rules_tell_what_the_kernel_keeps_and_whether_time_matters() -> None:
+def test_rules_tell_what_the_kernel_keeps() -> None:
     assert compile_rules({"max_uses": 3}).max_uses == 3
-    assert not compile_rules({"max_uses": 3, "delegation_constraints": {"not_before": NOON}}).timed
-    for key in ("time_window", "not_before"):
-        assert compile_rules({key: EXAMPLES[key]}).timed
+    assert compile_rules({"delegation_constraints": {"max_uses": 3}}).max_uses is None
 
 
-def test_a_check_never_looks_at_the_clock_unless_rules_say_that_time_matters() -> None:
+def test_only_limits_of_time_look_at_the_clock() -> None:
     for key, value in EXAMPLES.items():
         types = KINDS[key].types or {"fs"}
         uri = {"fs": "mcp://fs/read/srv/notes/a.md", "api": "mcp://api/get/https/a.example.com/x"}.get(
@@ -323,7 +321,7 @@ def test_a_check_never_looks_at_the_clock_unless_rules_say_that_time_matters() -
         facts = {"arguments": {}, "argv": ("status",), "statement": "select", "size": 1}
         early, late = datetime(1990, 1, 1, tzinfo=UTC), NOON.replace(hour=9)
         changes = problem({key: value}, uri, early, **facts) != problem({key: value}, uri, late, **facts)
-        assert changes == compile_rules({key: value}).timed, key
+        assert changes == (key in {"time_window", "not_before"}), key
 
 
 def test_a_right_holds_from_an_instant_and_the_later_one_wins() -> None:

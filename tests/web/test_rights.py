@@ -134,6 +134,15 @@ def test_rights_are_handed_on_narrower_or_not_at_all(served: Callable[..., Any],
         wrong = {"agent": "lead", "resource_uri": right, "constraints": {"max_uses": "many"}}
         assert "max_uses" in refused(http.post("/api/capabilities", json=wrong), 400)["message"]
 
+        # An empty name is nobody's, and not the caller's own; a time beyond the calendar is a mistake.
+        refused(read(http, "", "small"), 404)
+        refused(http.post("/api/agents", json={"name": "odd", "parent": "", "grants": [wish]}), 404)
+        for seconds in (1e10 * 86400, 1e300):
+            endless = {"agent": "lead", "resource_uri": right, "expires_in_s": seconds}
+            refused(http.post("/api/capabilities", json=endless), 400)
+            eternal = {"name": "odd", "grants": [{"resource_uri": right, "expires_in_s": seconds}]}
+            refused(http.post("/api/agents", json=eternal), 400)
+
         done(http.delete(f"/api/capabilities/{given['id']}"))
         assert done(http.get("/api/capabilities", params={"principal": "child"}))["items"] == []
 

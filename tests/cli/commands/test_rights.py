@@ -81,6 +81,11 @@ def test_a_wider_wish_starts_nothing_and_names_the_nearest(
         ["agent", "spawn", "x", "--grant", "mcp://fs/read/x", "--limit", "max_bytes"],
         ["agent", "spawn", "x", "--grant", "mcp://fs/read/x", "--limit", "max_bytes=many"],
         ["agent", "spawn", "x", "--grant", "mcp://fs/read/../x"],
+        ["agent", "spawn", "x", "--grant", "mcp://fs/read/x", "--expires", ""],
+        ["agent", "spawn", "x", "--grant", "mcp://fs/read/x", "--expires", "999999999w"],
+        ["grant", "tool-executor", "mcp://fs/read/x", "--expires", ""],
+        ["grant", "tool-executor", "mcp://fs/read/x", "--expires", "9999999d"],
+        ["call", "fs", "read_file", "--timeout", ""],
         ["audit", "show", "--since", "yesterday"],
         ["tools", "accept", "notools"],
     ],
@@ -89,6 +94,25 @@ def test_bad_words_are_refused_with_a_remedy(umbrella: Umbrella, words: list[str
     result = umbrella(*words)
     assert result.exit_code == 2, result.stderr
     assert "remedy: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["call", "fs", "read_file", "--as", "", "--json", '{"path": "/etc/hostname"}'],
+        ["call", "fs", "read_file", "--session", "", "--json", '{"path": "/etc/hostname"}'],
+        ["agent", "spawn", "sly", "--from", "", "--grant", "mcp://fs/read/**"],
+        ["agent", "spawn", "sly", "--session", "", "--grant", "mcp://fs/read/**"],
+    ],
+)
+def test_an_empty_name_is_nobodys_and_not_the_owners(
+    umbrella: Umbrella, umbrella_json: Json, words: list[str]
+) -> None:
+    before = umbrella_json("agent", "list", "--all")["items"]
+    result = umbrella(*words)
+    assert result.exit_code == 4, result.output
+    assert "is called ''" in result.stderr
+    assert umbrella_json("agent", "list", "--all")["items"] == before
 
 
 def test_a_grant_may_be_limited_and_says_so(umbrella: Umbrella, umbrella_json: Json, lead: str) -> None:

@@ -224,7 +224,7 @@ def test_never_is_remembered_and_undone_from_the_prompt(open_screen: Open, tmp_p
             await screen.until(lambda: app.card.has_focus)
             keys = app.card.query_one("#approval-keys").render().plain
             assert "x never" in keys
-            assert "any arguments" not in keys, "the right to a file says what it is for"
+            assert "A always, any arguments" in keys, "a yes to writing is one to what is written"
             app.card._focused_at = float("-inf")
             await screen.pilot.press("x", *"ask", "enter")
             await screen.sees("Then never.")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_core.gateway.definitions import MAX_DIFF, difference, fingerprint, revealed
+from mcp_core.gateway import definitions
+from mcp_core.gateway.definitions import MAX_DIFF, MAX_MATCHED, MAX_TEXT, difference, fingerprint, revealed
 from mcp_interface.errors import InvalidRecord
 from mcp_interface.tool import ToolInfo
 
@@ -116,6 +117,73 @@ def test_an_endless_change_is_cut_and_says_so() -> None:
     assert "do not accept it" in diff
 
 
+class Counted(frozenset[str]):
+    """A set that counts how often it is asked."""
+
+    asked = 0
+
+    def __contains__(self, letter: object) -> bool:
+        Counted.asked += 1
+        return super().__contains__(letter)
+
+
+def test_every_letter_is_looked_up_once_in_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    Counted.asked = 0
+    monkeypatch.setattr(definitions, "frozenset", Counted, raising=False)
+    many = 50_000
+    before, now = ({"x": letter * many} for letter in "\uac00\u4e00")
+    diff = difference(
+        msgspec.structs.replace(TOOL, parameters=before), msgspec.structs.replace(TOOL, parameters=now)
+    )
+    assert "\\uac00" in diff and "\\u4e00" not in diff  # cut, and said so
+    assert "do not accept it" in diff
+    assert Counted.asked == 2 * many
+
+
+def test_only_few_lines_are_matched_and_none_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    matched: list[int] = []
+    real = definitions.unified_diff
+
+    def counting(old: list[str], new: list[str], **options: Any) -> Any:
+        matched.append(max(len(old), len(new)))
+        return real(old, new, **options)
+
+    monkeypatch.setattr(definitions, "unified_diff", counting)
+    for many in (10, MAX_MATCHED - 50, MAX_MATCHED + 50, 5_000):
+        there = list(range(10**6, 10**6 + many))
+        before = msgspec.structs.replace(TOOL, parameters={"x": there})
+        diff = difference(before, msgspec.structs.replace(TOOL, parameters={"x": there[::-1]}))
+        # what stays in its place is shown as such, or as gone and come
+        assert all(str(number) in diff for number in there)
+        assert diff.count("\n-") == diff.count("\n+") - 1  # the header has a plus line of its own
+    assert len(matched) == 2
+    assert max(matched) <= MAX_MATCHED + 4
+
+
+def test_a_change_far_apart_in_a_long_schema_is_shown_with_its_surroundings_only() -> None:
+    there = list(range(50_000))
+    before = msgspec.structs.replace(TOOL, parameters={"x": there})
+    diff = difference(
+        before, msgspec.structs.replace(TOOL, parameters={"x": [*there[:25_000], 7, *there[25_000:]]})
+    )
+    assert diff.count("\n") < 12
+    assert "+    7," in diff
+
+
+def test_a_schema_that_is_nested_into_endless_lines_is_cut_and_a_change_behind_the_cut_counts() -> None:
+    deep: list[Any] = [list(range(20_000)), list(range(20_000))]
+    for _ in range(100):
+        deep = [deep]
+    before = msgspec.structs.replace(TOOL, parameters={"x": deep})
+    changed: list[Any] = [list(range(20_000)), [*range(19_999), "evil"]]
+    for _ in range(100):
+        changed = [changed]
+    diff = difference(before, msgspec.structs.replace(TOOL, parameters={"x": changed}))
+    assert len(diff) < MAX_TEXT
+    assert f"-[cut: all of it has the fingerprint {fingerprint(before)}]" in diff
+    assert difference(before, before) == ""
+
+
 def test_a_definition_that_is_no_data_is_refused() -> None:
     with pytest.raises(InvalidRecord):
         fingerprint(msgspec.structs.replace(TOOL, parameters={"x": object()}))
@@ -148,3 +216,13 @@ def test_a_diff_is_there_when_the_hash_differs_and_hides_nothing(before: ToolInf
         assert all(
             unicodedata.category(letter) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} for letter in line
         )
+
+
+@given(_TOOLS, _TOOLS)
+def test_what_is_too_much_to_match_or_to_show_still_shows_that_it_differs(
+    before: ToolInfo, now: ToolInfo
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(definitions, "MAX_MATCHED", 1)
+        patch.setattr(definitions, "MAX_TEXT", 60)
+        assert bool(difference(before, now)) is (fingerprint(before) != fingerprint(now))

@@ -130,7 +130,9 @@ def test_what_runs_when_its_session_ends_is_journaled_to_its_end(open_house: Hou
             assert isinstance(happened[-1], SessionEnded)
             statuses = sorted(event.status for event in happened if isinstance(event, ExecutionChanged))
             assert statuses == ["failed", "failed", "started", "started"]
-            assert [event.status for event in happened if isinstance(event, TurnEnded)] == ["cancelled"]
+            # the model may still have the time to say its last words about the call that failed
+            (ended,) = [event.status for event in happened if isinstance(event, TurnEnded)]
+            assert ended in {"cancelled", "completed"}
             assert not tool.runs
 
     asyncio.run(scenario())

@@ -1,6 +1,7 @@
 import asyncio
 import shlex
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,8 @@ class Stubborn(CountWords):
             await asyncio.sleep(30)
         if args["text"] == "break":
             raise RuntimeError("kaboom")
+        if args["text"] == "link":
+            raise NotPermitted("it leads outside", "use another", {"reason": "path_not_allowed"})
         return text_result("changed")
 
 
@@ -69,6 +72,24 @@ def test_the_owner_may_and_the_start_is_journaled_before_the_end(open_house: Cal
             assert (started.status, completed.status) == ("started", "completed")
             assert started.call.capability_id == outcome.capability_id
             assert started.call.audit_seq is not None
+
+    asyncio.run(scenario())
+
+
+def test_what_a_gate_refuses_after_it_was_allowed_is_on_record_before_the_caller_hears_of_it(
+    open_house: Callable[..., Any],
+) -> None:
+    async def scenario() -> None:
+        async with open_house(tools=[Stubborn()]) as house:
+            session = await _session(house)
+            with pytest.raises(NotPermitted, match="it leads outside"):
+                await house.caller.call(request(session.id, house.owner, "link"))
+            allowed, denied = house.audit.entries[-2:]
+            assert (allowed.kind, denied.kind) == ("access_allowed", "access_denied")
+            assert (denied.decision, denied.reason) == ("denied", "path_not_allowed")
+            assert denied.resource_uri == allowed.resource_uri == "mcp://tool/execute/stub/change"
+            assert denied.details["allowed_by"] == allowed.seq
+            assert denied.details["refused_by"] == "gate"
 
     asyncio.run(scenario())
 
@@ -272,3 +293,40 @@ def test_the_command_of_a_denial_is_safe_to_paste() -> None:
     )
     words = shlex.split(denial(PrincipalId("system"), evil, verdict).remedy)
     assert words == ["umbrella", "grant", "system", "mcp://fs/read/x; rm -rf $HOME"]
+
+
+@pytest.mark.parametrize(("wide", "asked"), [(False, 2), (True, 1)])
+def test_a_yes_to_writing_is_one_to_what_is_written(
+    open_house: Callable[..., Any], tmp_path: Path, wide: bool, asked: int
+) -> None:
+    from mcp_core.tools.filesystem.writing import WriteFile
+    from mcp_security.validators.filesystem import FilesystemGate
+
+    async def scenario() -> None:
+        async with open_house(tools=[WriteFile(FilesystemGate())]) as house:
+            session = await _session(house, "ask")
+            agent = await house.directory.spawn("worker")
+            path, questions = str(tmp_path.resolve() / "a.txt"), 0
+            answer = Answer(allow=True, remember="always", any_arguments=wide)
+
+            async def person() -> None:
+                nonlocal questions
+                while True:
+                    for question in house.desk.pending():
+                        questions += 1
+                        house.desk.answer(question.id, answer, house.owner)
+                    await asyncio.sleep(0.005)
+
+            answering = asyncio.create_task(person())
+            for content in ("one", "one", "two"):
+                args = {"path": path, "content": content}
+                await house.caller.call(
+                    request(
+                        session.id, agent.id, server="fs", tool="write_file", arguments=args, may_ask=True
+                    )
+                )
+            answering.cancel()
+            assert questions == asked
+            assert Path(path).read_text() == "two"
+
+    asyncio.run(scenario())

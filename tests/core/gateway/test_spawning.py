@@ -9,11 +9,19 @@ import pytest
 from mcp_core.agents.tool_executor import ToolRequest
 from mcp_interface.address import parse_resource
 from mcp_interface.capability import Sealed
-from mcp_interface.commands import ExplainAccess, GrantCapability, SpawnAgent, StopAgent, Wish
+from mcp_interface.commands import (
+    EndSession,
+    ExplainAccess,
+    GrantCapability,
+    SpawnAgent,
+    StopAgent,
+    Wish,
+)
 from mcp_interface.errors import (
     CallerMistaken,
     InvalidAddress,
     InvalidRecord,
+    LostRace,
     NotFound,
     NotPermitted,
     StorageUnavailable,
@@ -322,5 +330,93 @@ def test_an_explanation_tells_the_whole_way_from_the_root(open_house: Callable[.
                 "mcp://fs/read/srv/**",
                 "mcp://fs/read/**",
             ]
+
+    asyncio.run(scenario())
+
+
+NEAR = "mcp://api/get/http/localhost:8080/**"
+
+
+def test_nobody_is_born_into_a_session_that_has_ended(open_house: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            session = await house.sessions.create(house.owner, "", "ask", "", {})
+            await house.commands.end(house.owner, EndSession(session_id=session.id))
+            before = (len(house.directory.listed(stopped=True)), list(house.kernel.capabilities()))
+            wish = [Wish(resource_uri=TOOLS)]
+            with pytest.raises(LostRace, match="has ended"):
+                await house.agents.spawn(
+                    house.owner, SpawnAgent(name="ghost", session_id=session.id, grants=wish)
+                )
+            assert (len(house.directory.listed(stopped=True)), list(house.kernel.capabilities())) == before
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("step", ["join", "learn"])
+def test_an_agent_that_could_not_begin_is_ended_with_its_rights(
+    open_house: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            session = await house.sessions.create(house.owner, "", "ask", "", {})
+            before = (house.directory.listed(), list(house.kernel.capabilities()))
+
+            async def ended(*_: Any) -> None:
+                if step == "join":  # the session ends in the moment in which the agent is born
+                    await house.sessions.end(session.id, "")
+                    await real(*_)
+                raise StorageUnavailable("the disk is gone", "mend it")
+
+            place, name = (house.sessions, "join") if step == "join" else (house.agents, "_learn")
+            real = getattr(place, name)
+            monkeypatch.setattr(place, name, ended)
+            wishes = [Wish(resource_uri=TOOLS), Wish(resource_uri=NEAR)]
+            with pytest.raises(LostRace if step == "join" else StorageUnavailable):
+                await house.agents.spawn(
+                    house.owner, SpawnAgent(name="ghost", session_id=session.id, grants=wishes)
+                )
+            assert (house.directory.listed(), list(house.kernel.capabilities())) == before
+            (ghost,) = [each for each in house.directory.listed(stopped=True) if each.name == "ghost"]
+            assert ghost.state == "terminated"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("uri", [TOOLS, NEAR])
+def test_a_right_granted_while_its_agent_ends_ends_with_it(
+    open_house: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            agent = await spawn(house, "w")
+            before = list(house.kernel.capabilities())
+            real = house.kernel.delegate_all
+
+            async def slow(*args: Any) -> Any:
+                await house.directory.stop(agent.id, "in the same moment")
+                return await real(*args)
+
+            monkeypatch.setattr(house.kernel, "delegate_all", slow)
+            with pytest.raises(NotFound):
+                await house.agents.grant(house.owner, GrantCapability(agent="w", resource_uri=uri))
+            assert list(house.kernel.capabilities()) == before
+
+    asyncio.run(scenario())
+
+
+def test_a_right_comes_from_the_least_limited_that_covers_it(open_house: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            await spawn(house, "lead")
+            for constraints in ({"max_uses": 5}, {}, {"max_uses": 7}):
+                await house.agents.grant(
+                    house.owner, GrantCapability(agent="lead", resource_uri=TOOLS, constraints=constraints)
+                )
+            refusals = house.audit.kinds().count("capability_denied")
+            child = await spawn(house, "child", "lead", COUNT, constraints={"max_uses": 50})
+            (held,) = house.kernel.held_by(PrincipalId(child.id))
+            assert held.constraints == {"max_uses": 50}
+            assert house.audit.kinds().count("capability_denied") == refusals
 
     asyncio.run(scenario())

@@ -93,6 +93,7 @@ def test_the_rights_are_on_the_very_tables(gate: DatabaseGate) -> None:
     query, execute, tables = database_tools(gate)
 
     def named(tool: Tool, args: dict[str, Any]) -> list[tuple[str, str | None, int | None]]:
+        assert all(need.facts.arguments == args for need in tool.needs(args))
         return [(need.resource.uri, need.facts.statement, need.facts.size) for need in tool.needs(args)]
 
     assert named(query, ask("select * from customers, Names")) == [

@@ -136,7 +136,9 @@ def test_the_wrong_argument_is_named(wrong) -> None:
 
 def test_the_right_is_on_the_very_path_and_says_how_much_is_written() -> None:
     def needs(tool: type, **more: Any) -> list[tuple[str, int | None]]:
-        found = tool(FilesystemGate()).needs({"path": "/a/b", **more})
+        args = {"path": "/a/b", **more}
+        found = tool(FilesystemGate()).needs(args)
+        assert all(need.facts.arguments == args for need in found)
         return [(need.resource.uri, need.facts.size) for need in found]
 
     assert needs(ReadFile) == [("mcp://fs/read/a/b", 0)]
@@ -250,8 +252,8 @@ def test_the_difference_is_shown_to_who_may_read(folder: Path) -> None:
     Path(path).write_text("one\ntwo\nthree\n")
     args = {"path": path, "content": "one\n2\nthree\n", "show_diff": True}
     assert tool.needs(args) == [
-        Need(resource("fs", "write", path), Facts(size=len("one\n2\nthree\n"))),
-        Need(resource("fs", "read", path), Facts(size=0)),
+        Need(resource("fs", "write", path), Facts(arguments=args, size=len("one\n2\nthree\n"))),
+        Need(resource("fs", "read", path), Facts(arguments=args, size=0)),
     ]
     result = use(tool, args, below("write", folder), below("read", folder))
     assert "-two\n+2" in result.text

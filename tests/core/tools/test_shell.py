@@ -110,7 +110,7 @@ def test_it_needs_the_program_with_its_arguments_and_the_directory() -> None:
     )
     assert RUN.needs(args) == [program]
     args |= {"cwd": "/srv/app"}
-    assert RUN.needs(args)[1:] == [Need(resource("fs", "list", "/srv/app"))]
+    assert RUN.needs(args)[1:] == [Need(resource("fs", "list", "/srv/app"), Facts(arguments=args))]
     assert RUN.needs({"program": "/usr/bin/git"})[0].facts.argv == ()
 
 

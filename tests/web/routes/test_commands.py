@@ -392,6 +392,22 @@ def test_an_unknown_route_is_a_json_problem_and_not_a_page(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"grants": [' + b'{"constraints":' * 50_000])
+def test_too_deep_a_body_is_a_mistake_of_the_caller(
+    browse: Callable[..., Any], door: Any, body: bytes
+) -> None:
+    async def scenario() -> None:
+        async with browse() as http:
+            response = await http.post(
+                "/api/agents", content=body, headers={"content-type": "application/json"}
+            )
+            assert (response.status_code, response.json()["code"]) == (400, "invalid_input")
+            assert "nested" in response.json()["message"]
+        assert door.commands() == []
+
+    asyncio.run(scenario())
+
+
 def test_too_large_a_body_is_refused(browse: Callable[..., Any]) -> None:
     async def scenario() -> None:
         async with browse() as http:

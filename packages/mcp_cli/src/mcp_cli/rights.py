@@ -30,7 +30,8 @@ def explanation(found: Explanation, now: datetime) -> Facts:
     remedy = ""
     if not verdict.allowed:
         uri = shlex.quote(printable(verdict.needed or found.resource_uri))
-        remedy = f"allow it: umbrella grant {short(found.principal_id)} {uri}"
+        once = " --uses 1" if verdict.reason in {"constraint_violated", "uses_exhausted"} else ""
+        remedy = f"allow it{' once' * bool(once)}: umbrella grant {short(found.principal_id)} {uri}{once}"
     return facts(
         ("answer", Cell("allowed", "ok") if verdict.allowed else Cell("denied", "bad")),
         ("who", found.principal_id),
@@ -90,7 +91,7 @@ def question(found: Approval, now: datetime) -> Facts:
 
 
 def refusals(page: Page[Refusal], now: datetime) -> Sheet:
-    """List the questions that are answered with no unasked."""
+    """List the calls that are refused unasked to all agents of a person."""
     rows = [
         row(
             Cell(known.fingerprint[:12], "accent"),
@@ -103,7 +104,7 @@ def refusals(page: Page[Refusal], now: datetime) -> Sheet:
         for known in page.items
     ]
     return Sheet(
-        columns=("question", "tool", "arguments", "who", "why", "since"),
+        columns=("question", "tool", "arguments", "agents of", "why", "since"),
         rows=rows,
         empty='nothing was answered with "never"',
         note=more(page) or ("let it be asked again: umbrella approvals forget QUESTION" if rows else ""),

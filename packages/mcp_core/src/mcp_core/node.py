@@ -46,7 +46,7 @@ from mcp_core.runtime.commit import Journal
 from mcp_core.runtime.ref import Ref
 from mcp_core.runtime.registry import LocalRegistry
 from mcp_core.runtime.supervisor import Supervisor
-from mcp_core.settings import Settings
+from mcp_core.settings import Settings, read_databases
 from mcp_core.tools.filesystem import FileGate, filesystem_tools
 from mcp_interface.address import OPERATIONS, resource
 from mcp_interface.agent import AgentRecord
@@ -210,10 +210,10 @@ class Node:
         def expanded(url: str) -> str:
             return expand(ServerSpec(url=url), models.variables).spec.url or ""
 
-        databases = {
-            name: Database(url=source.url, role=source.role)
-            for name, source in self.settings.databases.items()
-        }
+        sources = self.settings.databases
+        if sources is None:
+            sources = read_databases(self.settings.data_dir)
+        databases = {name: Database(url=source.url, role=source.role) for name, source in sources.items()}
         return {
             "fs": filesystem_tools(ground.gate),
             "http": http_tools(ApiGate()),
@@ -233,6 +233,7 @@ class Node:
             questions,
             toolbox,
             book,
+            ground.audit,
             sessions,
             self.telemetry,
             clock,
@@ -267,7 +268,7 @@ class Node:
             audit=audit,
             kernel=kernel,
             desk=Approvals(clock),
-            gate=FilesystemGate(),
+            gate=FilesystemGate(closed=[place.root]),
             owner=await self._owner(store, kernel),
         )
 

@@ -83,5 +83,9 @@ class ApprovalDesk(Protocol):
         ...
 
     def terms(self, approval: Approval, answer: Answer) -> GrantOptions:
-        """What an allowed answer turns into: one use, the life of the session, or no end."""
+        """What an allowed answer turns into: one use, the life of the session, or no end.
+
+        Raises:
+            NotPermitted: The arguments cannot be bound.
+        """
         ...

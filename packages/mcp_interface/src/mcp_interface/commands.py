@@ -329,9 +329,10 @@ class AcceptTool(Command[ToolInfo], frozen=True, kw_only=True, tag="tool.accept"
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A question that is answered with no without asking."""
+    """A call that is refused without asking, whatever rights are held."""
 
     principal_id: PrincipalId
+    """The person whose agents are bound by it: the owner of the session in which it was said."""
     server: str
     tool: str
     fingerprint: str

@@ -249,13 +249,14 @@ class ToolPinned(EventBase, frozen=True, kw_only=True, tag="tool.pinned"):
 
 
 class RefusalRemembered(EventBase, frozen=True, kw_only=True, tag="tool.refusal_remembered"):
-    """A person said no to this question for good."""
+    """A person said no to this call for good."""
 
     principal_id: PrincipalId
+    """The person whose agents are bound by it: the owner of the session in which it was said."""
     server: str
     tool: str
     fingerprint: str
-    """Hash of tool definition and arguments, hex."""
+    """Hash of server, tool and arguments, hex; the definition does not count."""
     reason: str
     by: PrincipalId
     arguments: dict[str, Any] = {}

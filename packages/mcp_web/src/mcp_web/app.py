@@ -25,7 +25,7 @@ from mcp_core import Door
 from mcp_interface.capability import Sealed
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
 from mcp_interface.codec import encode_json
-from mcp_interface.errors import ErrorBody, OurBug, UmbrellaError
+from mcp_interface.errors import CallerMistaken, ErrorBody, OurBug, UmbrellaError
 from mcp_web.auth import AnyRequest, provide_caller, require_login
 from mcp_web.boundary import COOKIE, HEADERS, REQUEST_ID, Boundary
 from mcp_web.clients import Clients
@@ -139,6 +139,7 @@ def make_app(
         exception_handlers={
             UmbrellaError: _on_error,
             HTTPException: _on_http_error,
+            RecursionError: _on_depth,
             Exception: _on_surprise,
         },
         type_encoders={Sealed: lambda _: None},
@@ -200,6 +201,12 @@ def _on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]
         remedy="see /api/openapi.json for what this server understands",
     )
     return _answer(request, problem_of(body, _request_id(request), status))
+
+
+def _on_depth(request: AnyRequest, error: RecursionError) -> Response[bytes]:
+    # the reader of bodies is all that goes as deep as somebody wishes; what the node computes fails over there
+    mistake = CallerMistaken("the body is nested too deeply", "send flatter JSON")
+    return _answer(request, problem_of(mistake, _request_id(request)))
 
 
 def _on_surprise(request: AnyRequest, error: Exception) -> Response[bytes]:

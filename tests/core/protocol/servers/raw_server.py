@@ -18,6 +18,10 @@ def say(message: dict[str, object]) -> None:
 def main() -> None:
     habit = sys.argv[1]
     tools = [TOOL]
+    if habit == "huge":
+        tools = [TOOL, {**TOOL, "name": "huge", "inputSchema": {"type": "object", "title": "x" * 300_000}}]
+    if habit == "says":
+        tools = [{**TOOL, "description": Path(sys.argv[2]).read_text()}]
     if habit == "garbage":
         print("Welcome to my server!\n\n{not json", flush=True)
     if habit == "flood":
@@ -48,6 +52,9 @@ def main() -> None:
             if habit == "count":
                 with Path(sys.argv[2]).open("a") as file:
                     file.write("called\n")
+            if habit == "says":
+                with Path(sys.argv[2]).with_suffix(".calls").open("a") as file:
+                    file.write(f"{arguments['text']}\n")
             if habit == "grow":
                 tools = [*tools, {**TOOL, "name": f"more{len(tools)}"}]
                 say({"method": "notifications/tools/list_changed"})

@@ -52,17 +52,17 @@ def spawn(
     What another agent hands on it must hold itself; when its right ends, the new agent's ends with it.
     """
     clock = invocation(ctx).clock
-    if not uris and (given or expires or uses):
+    if not uris and (given or expires is not None or uses):
         raise click.UsageError("--limit, --expires and --uses belong to a --grant", ctx)
 
     async def work(client: Client) -> Outcome:
-        place = (await find_session(client, session)).id if session else None
-        source = await agent_id(client, parent) if parent else None
+        place = None if session is None else (await find_session(client, session)).id
+        source = None if parent is None else await agent_id(client, parent)
         constraints = limits(given) | ({} if uses is None else {"max_uses": uses})
         wishes = [
             Wish(
                 resource_uri=uri,
-                expires_in_s=duration(expires) if expires else None,
+                expires_in_s=None if expires is None else duration(expires),
                 constraints=constraints,
             )
             for uri in uris
@@ -87,7 +87,7 @@ def list_(ctx: click.Context, stopped: bool, session: str | None, limit: int, cu
     clock = invocation(ctx).clock
 
     async def work(client: Client) -> Outcome:
-        place = (await find_session(client, session)).id if session else None
+        place = None if session is None else (await find_session(client, session)).id
         page = await client.request(ListAgents(session_id=place, stopped=stopped, limit=limit, cursor=cursor))
         return Outcome(value=page, shown=presenters.agents(page, clock.now()))
 

@@ -59,7 +59,11 @@ def allow(ctx: click.Context, question: str, remember: Remember, any_arguments: 
 @command.command(short_help="Answer no.")
 @click.argument("question")
 @click.option("--reason", default="", help="Told to the agent.")
-@click.option("--never", is_flag=True, help="And answer the same question with no from now on.")
+@click.option(
+    "--never",
+    is_flag=True,
+    help="And refuse this very call to all your agents from now on, whatever they hold.",
+)
 @click.pass_context
 def deny(ctx: click.Context, question: str, reason: str, never: bool) -> None:
     """Refuse what is asked."""
@@ -69,7 +73,7 @@ def deny(ctx: click.Context, question: str, reason: str, never: bool) -> None:
 @command.command(short_help="What you never want to be asked again.")
 @click.pass_context
 def never(ctx: click.Context) -> None:
-    """List the questions that are answered with no without asking, oldest first."""
+    """List the calls that are refused to your agents without asking, whatever they hold, oldest first."""
     clock = invocation(ctx).clock
 
     async def work(client: Client) -> Outcome:

@@ -41,13 +41,13 @@ def command(
 
     async def work(client: Client) -> Outcome:
         given = json_object(arguments)
-        limit = duration(timeout) if timeout else None
+        limit = None if timeout is None else duration(timeout)
         order = CallTool(
             server=server,
             tool=tool,
             arguments=given,
-            as_agent=await agent_id(client, actor) if actor else None,
-            session_id=(await find_session(client, session)).id if session else None,
+            as_agent=None if actor is None else await agent_id(client, actor),
+            session_id=None if session is None else (await find_session(client, session)).id,
             timeout_ms=max(1, int(limit * 1000)) if limit else None,
         )
         call = await client.request(order, timeout=limit + 5 if limit else PATIENCE_S)

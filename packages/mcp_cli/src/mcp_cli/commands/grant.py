@@ -35,7 +35,7 @@ def command(
         order = GrantCapability(
             agent=await agent_id(client, agent),
             resource_uri=uri,
-            expires_in_s=duration(expires) if expires else None,
+            expires_in_s=None if expires is None else duration(expires),
             max_uses=uses,
             constraints=limits(given),
         )

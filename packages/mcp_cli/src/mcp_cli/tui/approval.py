@@ -35,8 +35,8 @@ BECAUSE: Final = {
     "x": (Answer(allow=False, remember="always"), "why never? Enter sends, Esc goes back"),
 }
 """Answers that take a reason, which the agent is told."""
-_TOOL: Final = "mcp://tool/"
-"""Rights of tools whose arguments are part of the answer; of all others the right itself says what for."""
+_SAYS_ALL: Final = ("mcp://fs/read/", "mcp://fs/list/")
+"""Rights that say themselves what is done; of all others the arguments are part of the answer."""
 
 
 class ApprovalCard(Vertical, can_focus=True):
@@ -137,7 +137,7 @@ class ApprovalCard(Vertical, can_focus=True):
 
     def _choices(self) -> list[tuple[str, str]]:
         same = [("y", "once"), ("s", "this session"), ("a", "always")]
-        if self._approval is not None and self._approval.resource_uri.startswith(_TOOL):
+        if self._approval is not None and not self._approval.resource_uri.startswith(_SAYS_ALL):
             same += [("S", "session, any arguments"), ("A", "always, any arguments")]
         return [*same, ("n", "no"), ("d", "no, because…"), ("x", "never"), ("Esc", "later")]
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.sessions import Sessions
-from mcp_core.gateway.tool_book import ToolBook
+from mcp_core.gateway.tool_book import ToolBook, said_no
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_interface.address import Resource
 from mcp_interface.approval import Answer, Approval, ApprovalDesk
@@ -13,7 +13,7 @@ from mcp_interface.capability import GrantOptions, Need, Verdict
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.errors import NotPermitted
 from mcp_interface.events import ApprovalAnswered, ApprovalAsked
-from mcp_interface.ids import SYSTEM, ApprovalId, ExecutionId, PrincipalId, SessionId, new_id
+from mcp_interface.ids import SYSTEM, ApprovalId, ExecutionId, PrincipalId, SessionId, is_id, new_id
 from mcp_interface.tool import Tool
 
 FIND_S = 60.0
@@ -23,7 +23,8 @@ FIND_S = 60.0
 class Questions:
     """Asks people about calls, and remembers what they never want to be asked again.
 
-    An answer is bound to who asked, to the tool as it was defined then, and to the arguments.
+    A yes is bound to who asked, to the tool as it was defined then, and to the arguments; a "never" to the
+    call alone, see `ToolBook`.
     """
 
     def __init__(
@@ -44,16 +45,21 @@ class Questions:
         self._entropy = entropy
         self._timeout = timedelta(seconds=timeout_s)
 
-    def refuse_what_was_refused(self, request: ToolRequest, tool: Tool, needed: Resource) -> None:
-        """Return unless a person said "never" to this very question.
+    async def refuse_what_was_refused(self, request: ToolRequest) -> None:
+        """Return unless an agent does what its person said "never" to; what a person calls is not refused.
 
         Raises:
-            NotPermitted: They did; carries their reason.
+            NotPermitted: It does; carries the reason that was given, and is on record.
         """
-        question = self._desk.fingerprint(tool.info(), request.arguments)
-        known = self._book.refusal(request.principal_id, question)
-        if known is not None:
-            raise _no(request, needed, known.reason, for_good=True)
+        if is_id("agent", request.principal_id):
+            await self._book.require_not_refused(
+                self._person(request),
+                request.principal_id,
+                request.server,
+                request.tool,
+                request.arguments,
+                request.session_id,
+            )
 
     async def ask(
         self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, need: Need, verdict: Verdict
@@ -61,9 +67,11 @@ class Questions:
         """Ask, wait, and return the terms of the right that the answer gives.
 
         Raises:
-            NotPermitted: The answer is no, nobody answered in time, or the tool has changed meanwhile.
+            NotPermitted: The answer is no, nobody answered in time, or the tool has changed meanwhile. Or no
+                yes could be bound to these arguments; then nobody is asked.
         """
         approval = self._approval(request, execution_id, tool, need.resource, verdict)
+        self._desk.terms(approval, Answer(allow=True))
         self._desk.open(approval)
         try:
             await self._sessions.add(
@@ -72,18 +80,13 @@ class Questions:
         except BaseException:
             self._desk.answer(approval.id, Answer(allow=False, reason="it could not be recorded"), SYSTEM)
             raise
-        answer, by = await self._answer(approval)
+        answer = await self._answer(request, approval)
         if not answer.allow:
-            if answer.remember == "always":
-                await self._book.remember(
-                    request.principal_id,
-                    tool.info(),
-                    request.arguments,
-                    approval.fingerprint,
-                    answer.reason,
-                    by,
-                )
-            raise _no(request, need.resource, answer.reason, for_good=answer.remember == "always")
+            for_good = answer.remember == "always"
+            details = {"resource_uri": need.resource.uri}
+            raise said_no(request.server, request.tool, answer.reason, details, for_good=for_good)
+        # an equal question may have been open, and answered with "never"
+        await self.refuse_what_was_refused(request)
         now_offered = await self._toolbox.find(request.server, request.tool, FIND_S)
         if self._desk.fingerprint(now_offered.info(), request.arguments) != approval.fingerprint:
             raise NotPermitted(
@@ -117,29 +120,27 @@ class Questions:
             expires_at=now + self._timeout,
         )
 
-    async def _answer(self, approval: Approval) -> tuple[Answer, PrincipalId]:
-        """Wait for the answer; it is in the journal when this returns."""
+    def _person(self, request: ToolRequest) -> PrincipalId:
+        return self._sessions.get(request.session_id).created_by
+
+    async def _answer(self, request: ToolRequest, approval: Approval) -> Answer:
+        """Wait for the answer; it is in the journal, and a "never" remembered, when this returns."""
         try:
             answer, by = await self._desk.wait(approval.id)
         except asyncio.CancelledError:
             withdrawn = Answer(allow=False, reason="the call was cancelled")
             await asyncio.shield(self._record(approval.session_id, approval.id, withdrawn, SYSTEM))
             raise
-        await self._record(approval.session_id, approval.id, answer, by)
-        return answer, by
+        try:
+            if not answer.allow and answer.remember == "always":
+                person, reason = self._person(request), answer.reason
+                await self._book.remember(person, request.server, request.tool, request.arguments, reason, by)
+        finally:
+            await self._record(approval.session_id, approval.id, answer, by)
+        return answer
 
     async def _record(
         self, session_id: SessionId, approval_id: ApprovalId, answer: Answer, by: PrincipalId
     ) -> None:
         event = ApprovalAnswered(timestamp=self._clock.now(), approval_id=approval_id, answer=answer, by=by)
         await self._sessions.add(session_id, event)
-
-
-def _no(request: ToolRequest, needed: Resource, reason: str, *, for_good: bool) -> NotPermitted:
-    why = f": {reason}" if reason else ""
-    said = "said never" if for_good else "said no"
-    return NotPermitted(
-        f"a person {said} to {request.server}/{request.tool} with these arguments{why}",
-        "do something else" if for_good else "do something else, or ask again with a better reason",
-        {"reason": "refused", "resource_uri": needed.uri},
-    )

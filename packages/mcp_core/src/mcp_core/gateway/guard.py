@@ -1,12 +1,14 @@
 """The way of every tool call: judged, asked about if need be, journaled, run, journaled.
 
-The order is the promise: a denial is audited before the caller hears of it; an allow is audited and the
+The order is the promise: a denial, the gate's too, is audited before the caller hears of it; an allow is audited and the
 start is in the journal before the tool begins; the end is in the journal before the caller gets the result.
 """
 
 import asyncio
 import shlex
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,13 +16,13 @@ import msgspec
 
 from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.asking import Questions
-from mcp_core.gateway.delegation import delegate_from_holdings, designate
+from mcp_core.gateway.delegation import delegate_from_holdings, designate, withdraw
 from mcp_core.gateway.policy import Decision, decide
 from mcp_core.gateway.sessions import Sessions
-from mcp_core.gateway.tool_book import ToolBook
-from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.gateway.tool_book import AuditNotes, ToolBook
+from mcp_core.gateway.toolbox import RemoteTool, Toolbox
 from mcp_interface.address import Resource
-from mcp_interface.capability import Context, GrantOptions, Need, SecurityKernel, Verdict
+from mcp_interface.capability import Context, Grant, GrantOptions, Need, SecurityKernel, Verdict
 from mcp_interface.client import Passing, ToolProgress
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.codec import encode_json
@@ -29,22 +31,22 @@ from mcp_interface.errors import (
     DeadlineExceeded,
     Interrupted,
     InvalidRecord,
+    NotFound,
     NotPermitted,
     OurBug,
     UmbrellaError,
     WorldBroken,
 )
 from mcp_interface.events import ExecutionChanged, ToolCall
-from mcp_interface.ids import SYSTEM, ExecutionId, PrincipalId, new_id
+from mcp_interface.ids import ExecutionId, PrincipalId, new_id
 from mcp_interface.session import Session
 from mcp_interface.telemetry import Telemetry
 from mcp_interface.tool import Tool, ToolContext, ToolResult
 
 BY_PROFILE = "profile "
 """How the metadata of a right begins that a session's profile gave, and takes back when it is changed."""
-_THIS_CALL = GrantOptions(
-    delegation_depth=0, constraints={"max_uses": 1}, metadata={"by": "named by its holder"}
-)
+_THIS_CALL = GrantOptions(expires_in=timedelta(minutes=1), delegation_depth=0, constraints={"max_uses": 1})
+"""Of what a person names by calling: it ends with the call, and by itself if the node does not live to see that."""
 MAX_RESULT = 4 * 1024 * 1024
 """Bytes of a result that are journaled and handed on; the frames that carry it hold 16 MiB."""
 
@@ -58,6 +60,7 @@ class Guard:
         questions: Questions,
         toolbox: Toolbox,
         book: ToolBook,
+        audit: AuditNotes,
         sessions: Sessions,
         telemetry: Telemetry,
         clock: Clock,
@@ -70,6 +73,7 @@ class Guard:
         self._questions = questions
         self._toolbox = toolbox
         self._book = book
+        self._audit = audit
         self._sessions = sessions
         self._telemetry = telemetry
         self._clock = clock
@@ -78,6 +82,7 @@ class Guard:
         self._call_timeout = call_timeout_s
         self._is_active = is_active
         self._locks: WeakValueDictionary[PrincipalId, asyncio.Lock] = WeakValueDictionary()
+        self._named: dict[ExecutionId, list[Grant]] = {}
 
     async def run(self, request: ToolRequest) -> CallOutcome:
         """Run one tool call through the whole path.
@@ -91,6 +96,12 @@ class Guard:
             UmbrellaError: Whatever else went wrong; it is in the journal too.
         """
         execution_id = ExecutionId(new_id("exec", self._entropy))
+        try:
+            return await self._run(request, execution_id)
+        finally:
+            await withdraw(self._kernel, self._named.pop(execution_id, []))
+
+    async def _run(self, request: ToolRequest, execution_id: ExecutionId) -> CallOutcome:
         call = ToolCall(
             server=request.server,
             tool=request.tool,
@@ -105,12 +116,14 @@ class Guard:
             if external:
                 await self._book.check(tool.info(), request.principal_id, request.session_id)
             tool.validate_args(request.arguments)
+            await self._questions.refuse_what_was_refused(request)
             verdicts = [
                 await self._obtain(request, execution_id, tool, need)
                 for need in tool.needs(request.arguments)
             ]
             if external and verdicts:
                 await self._book.settle(tool.info(), request.principal_id, request.session_id)
+            await self._questions.refuse_what_was_refused(request)
         except UmbrellaError as error:
             await self._note(request, execution_id, "failed", call=call, error=error)
             raise
@@ -157,7 +170,9 @@ class Guard:
         try:
             await self._note(request, execution_id, "started", call=call)
             self._telemetry.emit("mcp.tool.start", {}, names)
-            result = await self._bounded(tool, request, context)
+            result = await self._bounded(
+                tool, request, context, partial(self._require_still, request, verdicts)
+            )
         except asyncio.CancelledError:
             error = Interrupted(
                 f"{request.server}/{request.tool} was cancelled", "it may have taken effect already"
@@ -170,6 +185,8 @@ class Guard:
                 "mcp.tool.exception", {"duration_s": duration}, {**names, "code": error.code}
             )
             await self._note(request, execution_id, "failed", error=error)
+            if isinstance(error, NotPermitted):
+                await self._note_refusal(request, tool, call, error)
             raise
         duration = self._clock.monotonic() - began
         self._telemetry.emit("mcp.tool.stop", {"duration_s": duration}, names)
@@ -180,6 +197,25 @@ class Guard:
             result=result,
             duration_ms=round(duration * 1000, 3),
             capability_id=verdicts[0].capability_id,
+        )
+
+    async def _note_refusal(
+        self, request: ToolRequest, tool: Tool, call: ToolCall, error: NotPermitted
+    ) -> None:
+        """Put on record that a gate refused what had been allowed: a link led away, an address was not public."""
+        await self._audit.append(
+            kind="access_denied",
+            principal_id=request.principal_id,
+            resource_uri=tool.needs(request.arguments)[0].resource.uri,
+            decision="denied",
+            reason=str(error.details.get("reason", "denied")),
+            session_id=request.session_id,
+            details={
+                "note": f"{request.server}/{request.tool}",
+                "allowed_by": call.audit_seq,
+                "refused_by": "gate",
+                "why": error.message[:500],
+            },
         )
 
     async def _keep(self, request: ToolRequest, execution_id: ExecutionId, result: ToolResult) -> ToolResult:
@@ -196,9 +232,35 @@ class Guard:
             raise broken from error
         return result
 
-    async def _bounded(self, tool: Tool, request: ToolRequest, context: ToolContext) -> ToolResult:
+    def _require_still(self, request: ToolRequest, verdicts: list[Verdict]) -> None:
+        """Return if what allowed a call still does: minutes may have passed since, over a question or a dead link.
+
+        Raises:
+            NotPermitted: A right has ended, or the agent; uses do not count, this call has had its own.
+        """
+        ended = "" if self._is_active(request.principal_id) else f"{request.principal_id} has ended"
+        for verdict in verdicts:
+            try:
+                if verdict.capability_id is None:
+                    raise NotFound("an allow names no right", "report it")
+                self._kernel.handle_of(verdict.capability_id, request.principal_id)
+            except NotFound:
+                ended = ended or f"the right {verdict.capability_id} has ended"
+        if ended:
+            raise NotPermitted(
+                f"{request.server}/{request.tool} was allowed, but {ended} before it began",
+                "call it again, so that it is judged by what is held now",
+                {"reason": "capability_revoked", "principal_id": request.principal_id},
+            )
+
+    async def _bounded(
+        self, tool: Tool, request: ToolRequest, context: ToolContext, last_look: Callable[[], None]
+    ) -> ToolResult:
+        if isinstance(tool, RemoteTool):
+            tool = tool.with_last_look(last_look)
         try:
             async with asyncio.timeout(request.timeout_s):
+                last_look()  # and no wait before the tool has the call
                 return await tool.execute(request.arguments, context)
         except TimeoutError as error:
             raise DeadlineExceeded(
@@ -217,25 +279,26 @@ class Guard:
         needed = need.resource
         context = Context(session_id=request.session_id, note=f"{request.server}/{request.tool}")
         # what a person calls by name is named by them; an agent's principal is never a person
-        await designate(self._kernel, request.principal_id, needed, _THIS_CALL)
+        named = await designate(self._kernel, request.principal_id, needed, _THIS_CALL)
+        if named is not None:
+            self._named.setdefault(execution_id, []).append(named)
+        handle = None if named is None else named.handle
         async with self._judging(request.principal_id):
-            verdict = await self._kernel.authorize(request.principal_id, needed, context, facts=need.facts)
+            verdict = await self._kernel.authorize(request.principal_id, needed, context, handle, need.facts)
         if verdict.allowed:
             return verdict
         session = self._sessions.get(request.session_id)
         decision = decide(session, tool.info(), needed) if request.may_ask else Decision.DENY
         if decision is Decision.DENY or verdict.reason == "security_error":
             raise denial(request.principal_id, needed, verdict)
-        self._questions.refuse_what_was_refused(request, tool, needed)
         if decision is Decision.GRANT:
             options = GrantOptions(delegation_depth=0, metadata={"by": f"{BY_PROFILE}{session.profile}"})
         else:
             options = await self._questions.ask(request, execution_id, tool, need, verdict)
-            named = msgspec.structs.replace(options, delegation_depth=1)
-            await designate(self._kernel, session.created_by, needed, named)
         if not self._is_active(request.principal_id):
             raise denial(request.principal_id, needed, verdict)
-        return await self._grant(request, need, context, session, options)
+        in_person = decision is Decision.ASK  # who was asked has seen and named it; the profile has not
+        return await self._grant(request, need, context, session, options, in_person)
 
     async def _grant(
         self,
@@ -244,11 +307,14 @@ class Guard:
         context: Context,
         session: Session,
         options: GrantOptions,
+        in_person: bool,
     ) -> Verdict:
         """Hand over the missing right and use it at once, so that no call beside this one uses it up."""
         principal, needed = request.principal_id, need.resource
         async with self._judging(principal):
-            grant = await delegate_from_holdings(self._kernel, session.created_by, principal, needed, options)
+            grant = await delegate_from_holdings(
+                self._kernel, session.created_by, principal, needed, options, in_person=in_person
+            )
             try:
                 verdict = await self._kernel.authorize(principal, needed, context, grant.handle, need.facts)
                 given = str(options.metadata.get("by", "")).startswith(BY_PROFILE)
@@ -256,9 +322,7 @@ class Guard:
                 if changed or not verdict.allowed:
                     raise denial(principal, needed, verdict)
             except BaseException:
-                await asyncio.shield(
-                    self._kernel.revoke(grant.capability.id, SYSTEM, "its call did not start")
-                )
+                await withdraw(self._kernel, [grant])
                 raise
         return verdict
 
@@ -310,11 +374,17 @@ def bounded(result: ToolResult) -> ToolResult:
 
 
 def denial(principal: PrincipalId, needed: Resource, verdict: Verdict) -> NotPermitted:
-    """The error of a denied access, with the exact grant that would allow it."""
+    """The error of a denied access, with the exact grant that would allow it.
+
+    Where only a limit stands in the way, a grant without it would be far more than was asked for.
+    """
     grant = f"umbrella grant {principal} {shlex.quote(verdict.needed or needed.uri)}"
+    limited = verdict.reason in {"constraint_violated", "uses_exhausted"}
+    if limited:
+        grant += " --uses 1"
     return NotPermitted(
         verdict.message,
-        grant,
+        f"keep to the limit, or allow it once: {grant}" if limited else grant,
         {
             "reason": verdict.reason,
             "principal_id": principal,

@@ -1,14 +1,13 @@
 """Every tool that can be called, first-party and remote, under one lookup."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from mcp_core.gateway.definitions import fingerprint
 from mcp_core.protocol.arguments import ArgumentCheck
 from mcp_core.protocol.reach import did_you_mean
 from mcp_interface.address import tool_resource
 from mcp_interface.capability import Facts, Need
-from mcp_interface.errors import NotFound, NotPermitted
+from mcp_interface.errors import NotFound
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.tool import Tool, ToolContext, ToolInfo, ToolResult
 
@@ -37,19 +36,38 @@ class ServerHost(Protocol):
         ...
 
     async def call(
-        self, server: str, tool: str, arguments: dict[str, Any], *, timeout: float, progress: Any = None
+        self,
+        server: str,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        timeout: float,
+        progress: Any = None,
+        expected: ToolInfo | None = None,
+        last_look: Callable[[], None] | None = None,
     ) -> ToolResult:
-        """Run one tool."""
+        """Run one tool, if it is `expected` and `last_look` raises nothing right before it is sent."""
         ...
 
 
 class RemoteTool:
     """A tool of an MCP server as a `Tool`. It needs the right to run exactly that tool."""
 
-    def __init__(self, host: ServerHost, info: ToolInfo, timeout: float) -> None:
+    def __init__(
+        self,
+        host: ServerHost,
+        info: ToolInfo,
+        timeout: float,
+        last_look: Callable[[], None] | None = None,
+    ) -> None:
         self._host = host
         self._info = info
         self._timeout = timeout
+        self._last_look = last_look
+
+    def with_last_look(self, last_look: Callable[[], None]) -> "RemoteTool":
+        """The same tool, for one call that may have to wait for the server: it raises if that is to stay unsent."""
+        return RemoteTool(self._host, self._info, self._timeout, last_look)
 
     def info(self) -> ToolInfo:
         """The server's own description."""
@@ -71,17 +89,16 @@ class RemoteTool:
         """Call the server, unless the tool has become another one since it was judged.
 
         Raises:
-            NotPermitted: It has.
+            NotPermitted: It has; or as the last look says.
         """
-        now = await self._host.find(self._info.server, self._info.name, self._timeout)
-        if fingerprint(now) != fingerprint(self._info):
-            raise NotPermitted(
-                f"{self._info.server}/{self._info.name} changed while the call was judged",
-                "call it again, so that it is judged as what it is now",
-                {"reason": "changed"},
-            )
         return await self._host.call(
-            self._info.server, self._info.name, args, timeout=self._timeout, progress=context.progress
+            self._info.server,
+            self._info.name,
+            args,
+            timeout=self._timeout,
+            progress=context.progress,
+            expected=self._info,
+            last_look=self._last_look,
         )
 
 

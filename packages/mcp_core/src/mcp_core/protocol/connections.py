@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from mcp_core.protocol.backoff import pause
+from mcp_core.protocol.definition import require_same
 from mcp_core.protocol.expansion import Expanded, expand
 from mcp_core.protocol.reach import NotSent, did_you_mean, first_reason
 from mcp_core.protocol.server_log import ServerLog
@@ -170,16 +171,24 @@ class Connection:
         *,
         timeout: float | None = None,
         progress: Callable[[float, str], Awaitable[None]] | None = None,
+        expected: ToolInfo | None = None,
+        last_look: Callable[[], None] | None = None,
     ) -> ToolResult:
         """Run one tool, waiting for the server to be there. Sends a call again only if it never arrived.
+
+        The server that is there after a wait may be another one, and the caller's mind may have changed: both are
+        looked at right before each sending.
 
         Args:
             tool: Its name on the server.
             arguments: Checked against the tool's schema before anything is sent.
             timeout: Seconds for all of it; None takes the specification's, else a minute.
             progress: Told 0 to 100 and a message.
+            expected: What the tool must still say of itself; None takes it as it is.
+            last_look: Raises if the call must not be sent any more.
 
         Raises:
+            NotPermitted: The tool is not what was expected; nothing was sent. Or whatever `last_look` raises.
             NotFound: No such tool; names those that come close.
             CallerMistaken: An argument breaks the schema, or the server says so.
             ServerUnavailable: The server cannot be reached; nothing was sent.
@@ -193,7 +202,12 @@ class Connection:
         while True:
             link = await self._reach(deadline)
             await self._know(link, tool, deadline)
+            # from here on without any wait
+            if expected is not None:
+                require_same(expected, link.tools[tool])
             link.check(tool, arguments)
+            if last_look is not None:
+                last_look()
             try:
                 return await link.call(tool, arguments, deadline - self._clock.monotonic(), progress)
             except NotSent:
@@ -312,7 +326,9 @@ class Connection:
             link: Link = await module.open_link(stack, self.name, expanded.spec, errlog, watch)
         self._link = link
         self._tools = link.tools
-        self._become("ready", protocol=link.protocol, tools=len(link.tools), restarts=self._lives)
+        self._become(
+            "ready", error=link.left_out, protocol=link.protocol, tools=len(link.tools), restarts=self._lives
+        )
         self._lives += 1
         listening = asyncio.create_task(link.listen())
         try:
@@ -355,7 +371,7 @@ class Connection:
             return
         if link is self._link and not link.broken:
             self._tools = link.tools
-            self._become("ready", tools=len(link.tools))
+            self._become("ready", error=link.left_out, tools=len(link.tools))
 
     async def _wait_for_next(self, failure: _Failure, failures: int) -> None:
         self._hopeless = failure.hopeless

@@ -139,6 +139,8 @@ class Host:
         *,
         timeout: float | None = None,
         progress: Callable[[float, str], Awaitable[None]] | None = None,
+        expected: ToolInfo | None = None,
+        last_look: Callable[[], None] | None = None,
     ) -> ToolResult:
         """Run one tool; see `Connection.call`.
 
@@ -146,7 +148,9 @@ class Host:
             NotFound: No such server or tool.
             UmbrellaError: As `Connection.call`.
         """
-        return await self._connection(server).call(tool, arguments, timeout=timeout, progress=progress)
+        return await self._connection(server).call(
+            tool, arguments, timeout=timeout, progress=progress, expected=expected, last_look=last_look
+        )
 
     async def close(self) -> None:
         """Disconnect everything and end every child process; bounded, and harmless when repeated."""

@@ -19,6 +19,7 @@ from mcp_types import METHOD_NOT_FOUND, Implementation, ToolListChangedNotificat
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcp_core.protocol.arguments import ArgumentCheck
+from mcp_core.protocol.definition import MAX_DEFINITION, fits
 from mcp_core.protocol.process import process_transport
 from mcp_core.protocol.reach import NotSent
 from mcp_core.protocol.streamable import http_transport
@@ -91,6 +92,8 @@ class Link:
 
     def __init__(self, server: str, client: Client, watch: Watch) -> None:
         self.tools: dict[str, ToolInfo] = {}
+        self.left_out = ""
+        """Which tools are not listed because of what they say of themselves, in words; empty when there are none."""
         self._server = server
         self._client = client
         self._watch = watch
@@ -116,6 +119,7 @@ class Link:
         if self._client.server_capabilities.tools is None:
             return
         found: dict[str, ToolInfo] = {}
+        unfit: list[str] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
             try:
@@ -126,12 +130,17 @@ class Link:
                 break
             for tool in page.tools:
                 info = tool_info(self._server, tool)
-                if info is not None and len(found) < MAX_TOOLS:
+                if info is None or len(found) >= MAX_TOOLS:
+                    continue
+                if fits(info):
                     found[info.name] = info
+                else:
+                    unfit.append(info.name)
             cursor = page.next_cursor
             if cursor is None:
                 break
         self.tools = found
+        self.left_out = _left_out(unfit)
         self._checks.clear()
 
     def check(self, tool: str, arguments: dict[str, Any]) -> None:
@@ -244,3 +253,13 @@ class Link:
         if isinstance(error, MCPError):
             return error.message.startswith(_LOST)
         return self.broken
+
+
+def _left_out(names: list[str]) -> str:
+    if not names:
+        return ""
+    first = ", ".join(repr(name[:80]) for name in names[:5])
+    return (
+        f"{len(names)} of its tools are not offered, because their definitions have more than "
+        f"{MAX_DEFINITION} bytes or are not data: {first}"
+    )

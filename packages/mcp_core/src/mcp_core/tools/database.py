@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from mcp_interface.address import Resource
-from mcp_interface.capability import Need
+from mcp_interface.capability import Facts, Need
 from mcp_interface.errors import CallerMistaken, NotPermitted
 from mcp_interface.tool import Tool, ToolContext, ToolInfo, ToolResult, text_result
 
@@ -210,7 +210,8 @@ class _StatementTool(_DatabaseTool[_StatementArgs]):
     def needs(self, args: dict[str, Any]) -> Sequence[Need]:
         """The right to each operation on each table."""
         given = self._read(args)
-        return self._gate.needs(given.database, given.sql, given.parameters)
+        needs = self._gate.needs(given.database, given.sql, given.parameters)
+        return [Need(need.resource, msgspec.structs.replace(need.facts, arguments=args)) for need in needs]
 
     async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
         """Run it; what comes back is a table in text and `columns`, `rows`, `truncated`, `changed` as data.
@@ -278,7 +279,7 @@ class ListTables(_DatabaseTool[_ListArgs]):
 
     def needs(self, args: dict[str, Any]) -> Sequence[Need]:
         """The right to list this database."""
-        return [Need(self._gate.listing(self._read(args).database))]
+        return [Need(self._gate.listing(self._read(args).database), Facts(arguments=args))]
 
     async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
         """Return the first `limit` tables in order, one a line with its columns.

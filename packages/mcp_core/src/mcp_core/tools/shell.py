@@ -149,7 +149,7 @@ class Run:
         program, *folder = _rights(given)
         size = len(_bytes("stdin", given.stdin or ""))
         facts = Facts(argv=tuple(given.arguments), arguments=args, size=size)
-        return [Need(program, facts), *map(Need, folder)]
+        return [Need(program, facts), *(Need(each, Facts(arguments=args)) for each in folder)]
 
     async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
         """Run it; an exit code other than zero, or a stop because of the time, is a result with `is_error`.

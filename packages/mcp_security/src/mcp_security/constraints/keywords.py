@@ -120,10 +120,9 @@ def _data(value: Any, depth: int = 0) -> Any:
         return text(value, MAX_DATA) if value else value
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64:
         return int(value)  # an argument may be an id of 64 bits, so the bound of limits is too tight here
-    if isinstance(value, float) and math.isfinite(value) and not -(2.0**63) <= value < 2.0**64:
-        return value  # so large that it has no fraction, and only one spelling
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        # beyond 64 bits there is one spelling only, and no whole number is let through to equal it
+        return int(value) if value.is_integer() and -(2**63) <= value < 2**64 else value
     return _scalar(value)
 
 

@@ -53,8 +53,8 @@ async def spawn_agent(caller: CallerDependency, data: JSONBody[NewAgent]) -> Age
     command = SpawnAgent(
         type=data.type,
         name=data.name,
-        session_id=SessionId(data.session_id) if data.session_id else None,
-        parent=data.parent or None,
+        session_id=None if data.session_id is None else SessionId(data.session_id),
+        parent=data.parent,
         grants=[
             Wish(
                 resource_uri=right.resource_uri,

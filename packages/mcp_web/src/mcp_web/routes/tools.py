@@ -62,8 +62,8 @@ async def call_tool(caller: CallerDependency, data: JSONBody[NewCall]) -> CallOu
         server=data.server,
         tool=data.tool,
         arguments=data.arguments,
-        as_agent=AgentId(data.as_agent) if data.as_agent else None,
-        session_id=SessionId(data.session_id) if data.session_id else None,
+        as_agent=None if data.as_agent is None else AgentId(data.as_agent),
+        session_id=None if data.session_id is None else SessionId(data.session_id),
         timeout_ms=data.timeout_ms,
     )
     return await caller.ask(command, CALL_S if data.timeout_ms is None else data.timeout_ms / 1000 + 10)

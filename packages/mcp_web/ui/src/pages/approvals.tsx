@@ -55,13 +55,13 @@ function Refusals() {
   return (
     <section aria-labelledby="never">
       <h2 id="never">Never asked again</h2>
-      <p className="muted">You said never to these; the same call of the same agent is refused without asking.</p>
+      <p className="muted">You said never to these; the same call with the same arguments is refused to all agents of who is named, whatever they hold, until you let it be asked again.</p>
       <Failure error={known.error} />
       <table className="rows">
         <thead>
           <tr>
             <th scope="col">Tool</th>
-            <th scope="col">Who</th>
+            <th scope="col">Whose agents</th>
             <th scope="col">Reason</th>
             <th scope="col">Since</th>
             <th scope="col">Arguments</th>

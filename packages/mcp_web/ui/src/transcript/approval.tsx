@@ -7,11 +7,9 @@ import { Failure } from "../parts/basics";
 import { Time } from "../parts/time";
 import { visible } from "../parts/values";
 
-// A right on a file, an address or a table says itself what is done to what; one on these does not.
-const BY_ARGUMENTS: [string, string][] = [
-  ["mcp://tool/", "tool"],
-  ["mcp://shell/", "program"],
-];
+// A right to read or list the disk says itself what is done; all others also depend on the arguments.
+const SAYS_ALL = ["mcp://fs/read/", "mcp://fs/list/"];
+const NAMES: Record<string, string> = { tool: "tool", shell: "program", fs: "path", api: "address", db: "table" };
 
 export function Question({ approval }: { approval: Approval }) {
   const queries = useQueryClient();
@@ -21,7 +19,8 @@ export function Question({ approval }: { approval: Approval }) {
     mutationFn: (given: Answer) => api<null>(at("approvals", approval.id), { method: "POST", body: given }),
     onSettled: () => Promise.all(["approvals", "refusals"].map((name) => queries.invalidateQueries({ queryKey: [name] }))),
   });
-  const what = BY_ARGUMENTS.find(([start]) => approval.resource_uri.startsWith(start))?.[1];
+  const bound = !SAYS_ALL.some((start) => approval.resource_uri.startsWith(start));
+  const what = bound && (NAMES[approval.resource_uri.split("/")[2] ?? ""] ?? "resource");
   const yes = (remember: Answer["remember"]) => answer.mutate({ allow: true, remember, any_arguments: any, reason: "" });
   const no = (remember: Answer["remember"]) => answer.mutate({ allow: false, remember, any_arguments: false, reason });
   return (
@@ -45,7 +44,7 @@ export function Question({ approval }: { approval: Approval }) {
         </button>
         {what && (
           <label className="check">
-            <input type="checkbox" checked={any} onChange={(event) => setAny(event.target.checked)} /> for any arguments of this {what}
+            <input type="checkbox" checked={any} onChange={(event) => setAny(event.target.checked)} /> for any arguments {what === "tool" || what === "program" ? "of" : "on"} this {what}
           </label>
         )}
       </div>
@@ -62,7 +61,7 @@ export function Question({ approval }: { approval: Approval }) {
         <button type="button" className="danger" disabled={answer.isPending} onClick={() => no("once")}>
           Deny
         </button>
-        <button type="button" className="danger" disabled={answer.isPending} title="Deny, and answer the same question with no from now on" onClick={() => no("always")}>
+        <button type="button" className="danger" disabled={answer.isPending} title="Deny, and refuse this very call to all your agents from now on" onClick={() => no("always")}>
           Never
         </button>
       </div>

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from mcp_core.agents.base import Learn
 from mcp_core.agents.directory import Directory
-from mcp_core.gateway.delegation import bundle_from_holdings, delegate_from_holdings, designate
+from mcp_core.gateway.delegation import bundle_from_holdings, delegate_from_holdings, withdraw
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import Owning, require_owner
 from mcp_core.gateway.handlers.paging import page_of
@@ -14,15 +14,7 @@ from mcp_core.gateway.tool_book import ToolBook
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_interface.address import parse_resource, tool_resource
 from mcp_interface.agent import AgentRecord
-from mcp_interface.capability import (
-    MAX_DEPTH,
-    Ask,
-    Capability,
-    Explanation,
-    Grant,
-    GrantOptions,
-    SecurityKernel,
-)
+from mcp_interface.capability import Ask, Capability, Explanation, Grant, GrantOptions, SecurityKernel
 from mcp_interface.commands import (
     ExplainAccess,
     GetAgent,
@@ -34,11 +26,9 @@ from mcp_interface.commands import (
     SpawnAgent,
     StopAgent,
 )
-from mcp_interface.errors import CallerMistaken
+from mcp_interface.errors import CallerMistaken, LostRace
 from mcp_interface.ids import AgentId, CapabilityId, PrincipalId, is_id, is_principal
 from mcp_interface.tool import ToolInfo
-
-_HANDED_ON = GrantOptions(delegation_depth=MAX_DEPTH, metadata={"by": "named by its holder"})
 
 
 class AgentCommands:
@@ -89,7 +79,10 @@ class AgentCommands:
             require_owner(who, self._owner, "spawn agents outside a session")
             most = None
         else:
-            most = self._sessions.get(session_id, who).limits.max_agents
+            session = self._sessions.get(session_id, who)
+            if session.status == "terminated":
+                raise LostRace(f"{session_id} has ended", "begin a new session")
+            most = session.limits.max_agents
         asks = [
             Ask(
                 resource=parse_resource(wish.resource_uri),
@@ -101,23 +94,32 @@ class AgentCommands:
 
         async def endow(agent_id: AgentId) -> None:
             holder = who if parent is None else PrincipalId(parent.id)
-            for ask in asks:
-                if ask.resource is not None:
-                    await designate(self._kernel, holder, ask.resource, _HANDED_ON)
-            grants.extend(await bundle_from_holdings(self._kernel, holder, PrincipalId(agent_id), asks))
+            to = PrincipalId(agent_id)
+            grants.extend(
+                await bundle_from_holdings(self._kernel, holder, to, asks, in_person=parent is None)
+            )
 
-        agent = await self._directory.spawn(
-            command.type,
-            command.name,
-            session_id,
-            None if parent is None else parent.id,
-            metadata=command.metadata,
-            most=most,
-            endow=endow if asks else None,
-        )
-        if session_id is not None:
-            await self._sessions.join(session_id, agent.id)
-        await self._learn(agent.id, grants)
+        try:
+            agent = await self._directory.spawn(
+                command.type,
+                command.name,
+                session_id,
+                None if parent is None else parent.id,
+                metadata=command.metadata,
+                most=most,
+                endow=endow if asks else None,
+            )
+        except Exception:
+            await withdraw(self._kernel, grants)
+            raise
+        try:
+            if session_id is not None:
+                await self._sessions.join(session_id, agent.id)
+            await self._learn(agent.id, grants)
+        except BaseException:
+            await self._directory.stop(agent.id, "it could not begin")
+            await withdraw(self._kernel, grants)
+            raise
         return self._directory.get(agent.id)
 
     async def listed(self, who: PrincipalId, command: ListAgents) -> Page[AgentRecord]:
@@ -147,15 +149,19 @@ class AgentCommands:
             raise CallerMistaken("the uses are limited twice", "give the number once")
         uses = {} if command.max_uses is None else {"max_uses": command.max_uses}
         wanted = parse_resource(command.resource_uri)
-        await designate(self._kernel, who, wanted, _HANDED_ON)
         grant = await delegate_from_holdings(
             self._kernel,
             who,
             PrincipalId(agent.id),
             wanted,
             GrantOptions(expires_in=_span(command.expires_in_s), constraints={**command.constraints, **uses}),
+            in_person=True,
         )
-        await self._learn(agent.id, [grant])
+        try:
+            await self._learn(agent.id, [grant])  # raises if the agent has ended meanwhile
+        except BaseException:
+            await withdraw(self._kernel, [grant])
+            raise
         return grant.capability
 
     async def capabilities(self, who: PrincipalId, command: ListCapabilities) -> Page[Capability]:
@@ -182,17 +188,14 @@ class AgentCommands:
         ref = self._directory.ref(agent_id)
         principal = PrincipalId(agent_id)
         for grant in grants:
-            for tool in self._toolbox.host.tools() if _is_for_tools(grant.capability) else ():
-                wanted = tool_resource(tool.server, tool.name)
-                verdict = self._kernel.validate(grant.handle, principal, wanted)
-                if verdict.reason in {"allowed", "constraint_violated"}:  # limits may allow other arguments
-                    await self._pin(tool, principal)
+            offered = self._toolbox.host.tools() if _is_for_tools(grant.capability) else []
+            await self._book.pin_granted([tool for tool in offered if self._covers(grant, tool)], principal)
             ref.tell(Learn(grant.capability))
 
-    async def _pin(self, tool: ToolInfo, principal: PrincipalId) -> None:
-        # one that has changed stays pinned as it was, and its calls refused; the grant is not wrong for that
-        if self._book.holds(tool):
-            await self._book.settle(tool, principal)
+    def _covers(self, grant: Grant, tool: ToolInfo) -> bool:
+        wanted = tool_resource(tool.server, tool.name)
+        verdict = self._kernel.validate(grant.handle, grant.capability.principal_id, wanted)
+        return verdict.reason in {"allowed", "constraint_violated"}  # limits may allow other arguments
 
     def _principal(self, who: PrincipalId, name: str) -> PrincipalId:
         """The caller, or one of the caller's agents; the node's owner may also ask about other people."""
@@ -204,7 +207,10 @@ class AgentCommands:
 
 
 def _span(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)
+    try:
+        return None if seconds is None else timedelta(seconds=seconds)
+    except OverflowError as error:
+        raise CallerMistaken(f"{seconds:g} s is no time that can pass", "leave it out for no end") from error
 
 
 def _is_for_tools(capability: Capability) -> bool:

@@ -121,6 +121,8 @@ class SessionCommands:
                 for agent in self._directory.listed(session.id):
                     await self._directory.stop(agent.id, command.reason)
                 await self._sessions.end(session.id, command.reason)
+                for agent in self._directory.listed(session.id):  # who joined meanwhile
+                    await self._directory.stop(agent.id, command.reason)
             self._hiring.pop(session.id, None)
         finally:
             self._ending.discard(session.id)

@@ -44,7 +44,8 @@ class ToolCommands:
         """Tools that are not what they were."""
         connected = {status.name for status in self._toolbox.host.statuses() if status.state == "ready"}
         found = self._book.changes(self._toolbox.host.tools(), connected)
-        return page_of(found, command.limit, command.cursor)
+        page = page_of(found, command.limit, command.cursor)
+        return Page(items=[each.shown() for each in page.items], cursor=page.cursor)
 
     async def accept(self, who: PrincipalId, command: AcceptTool) -> ToolInfo:
         """Pin what the tool is now, if it is still what was looked at.
@@ -70,13 +71,19 @@ class ToolCommands:
                 f"look again: umbrella tools changed {name}",
                 {"fingerprint": fingerprint(now)},
             )
-        if await self._book.accept(now, who):
+        if not self._book.is_pinned(now):
+            # ended first: what is pinned otherwise is refused, so a crash in between leaves nothing usable
+            await self._end_approvals(now)
+            await self._book.accept(now, who)
+            # the server may have shown the old definition for a moment, and a person have said yes to that
             await self._end_approvals(now)
         return now
 
     async def refusals(self, who: PrincipalId, command: ListRefusals) -> Page[Refusal]:
-        """What the caller never wants to be asked again; the owner sees everybody's."""
-        mine = [known for known in self._book.refusals() if who in {self._owner, known.by}]
+        """What the caller said never to, or what binds the caller's agents; the owner sees everybody's."""
+        mine = [
+            known for known in self._book.refusals() if who in {self._owner, known.by, known.principal_id}
+        ]
         return page_of(mine, command.limit, command.cursor)
 
     async def forget(self, who: PrincipalId, command: ForgetRefusal) -> None:

@@ -74,7 +74,8 @@ class FilesystemTool(Generic[A]):
 
     def needs(self, args: dict[str, Any]) -> Sequence[Need]:
         """The rights on the very paths that the arguments name."""
-        return self._rights(self._read(args))
+        needs = self._rights(self._read(args))
+        return [Need(need.resource, msgspec.structs.replace(need.facts, arguments=args)) for need in needs]
 
     def _rights(self, given: A) -> list[Need]:
         return [Need(resource("fs", operation, given.path), SENDS_NOTHING) for operation in self._operations]
