@@ -165,3 +165,19 @@ def test_a_parent_that_ends_while_its_child_is_journaled_gives_no_handle(room) -
             assert kernel.held_by(room.agents[0]) == []
 
     asyncio.run(scenario())
+
+
+def test_explaining_shows_the_chain_and_records_nothing(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            grant = await room.given(kernel, DATA.uri)
+            before = room.log.head
+            told = kernel.explain(room.agents[0], parse_resource("mcp://fs/read/elsewhere"))
+            assert told.verdict.reason == "path_not_allowed"
+            assert [link.id for link in told.chain] == [
+                grant.capability.id,
+                grant.capability.parent_capability_id,
+            ]
+            assert room.log.head == before
+
+    asyncio.run(scenario())

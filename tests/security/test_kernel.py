@@ -583,19 +583,3 @@ def test_what_happens_is_told_under_names_of_the_table(room) -> None:
     ]
     for name, fields in room.told:
         assert set(fields) == {*TABLE[name].measurements, *TABLE[name].metadata}
-
-
-def test_explaining_shows_the_chain_and_records_nothing(room) -> None:
-    async def scenario() -> None:
-        async with room.kernel() as kernel:
-            grant = await room.given(kernel, DATA)
-            before = room.log.head
-            told = kernel.explain(room.agents[0], parse_resource("mcp://fs/read/elsewhere"))
-            assert told.verdict.reason == "path_not_allowed"
-            assert [link.id for link in told.chain] == [
-                grant.capability.id,
-                grant.capability.parent_capability_id,
-            ]
-            assert room.log.head == before
-
-    asyncio.run(scenario())
