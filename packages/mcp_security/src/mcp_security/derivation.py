@@ -328,7 +328,8 @@ class Derivation:
         while self._settled and (most is None or done < most):
             node = self._settled[-1]
             if node.children:
-                self._settled.append(next(reversed(node.children)))
+                # popped, not looked up: the last of a dict that shrinks takes longer and longer to find
+                self._settled.append(node.children.popitem()[0])
                 continue
             self._settled.pop()
             self._forget([node])
