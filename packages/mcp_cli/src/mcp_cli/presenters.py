@@ -328,6 +328,7 @@ def audit_report(report: AuditReport) -> Facts:
     return facts(
         ("audit chain", Cell("whole", "ok") if report.ok else Cell("broken", "bad")),
         ("entries", str(report.entries)),
+        ("signed", f"the first {report.sealed}" if report.sealed else "none yet"),
         ("head", Cell(report.head, "dim")),
         ("problem", Cell(printable(report.problem), "bad")),
     )
