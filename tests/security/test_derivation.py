@@ -202,3 +202,12 @@ def test_below_what_never_ends_a_child_may_end_or_not() -> None:
 def test_below_limits_that_cannot_be_read_everything_denies_and_nothing_is_compared() -> None:
     parent = Right.of(capability(1, delegation_depth=10, constraints={"moon_phase": "full"}))
     assert attenuates(Right.of(capability(2, parent=1, delegation_depth=5)), parent)
+
+
+def test_below_a_right_that_cannot_be_judged_nothing_can() -> None:
+    strange = capability(1, constraints={"phase_of_the_moon": "full"})
+    tree = grown(strange, capability(2, parent=1, holder=1), capability(3, holder=2))
+    assert [node(tree, number).right.fault is None for number in (1, 2, 3)] == [False, False, True]
+    assert node(tree, 2).allow is None and node(tree, 3).allow is not None
+    own = grown(strange, capability(2, parent=1, constraints={"max_uses": 0}))
+    assert node(own, 2).right.fault != node(own, 1).right.fault  # the nearest reason is its own

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from mcp_interface.address import parse_resource
-from mcp_interface.capability import Ask, Facts, GrantOptions
+from mcp_interface.capability import Ask, Facts, GrantOptions, Sealed
 from mcp_interface.errors import CallerMistaken, InvalidRecord, NotPermitted
 from mcp_security import stream
 
@@ -227,5 +227,35 @@ def test_what_is_no_handle_is_a_no(room) -> None:
                 assert kernel.validate(given, room.owner, X).reason == "unknown_capability"
             with pytest.raises(InvalidRecord):
                 await room.root(kernel, DATA, expires_at=datetime(2030, 1, 1))
+
+    asyncio.run(scenario())
+
+
+def test_a_snapshot_forgets_what_has_expired_and_nothing_else(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            await room.root(kernel, DATA, expires_in=timedelta(seconds=5))
+            edge = await room.root(kernel, DATA, expires_in=timedelta(seconds=6))
+            later = await room.root(kernel, DATA, expires_in=timedelta(seconds=60), metadata={"why": ["x"]})
+            later.capability.metadata["why"].clear()
+            room.clock.advance(6)
+            await kernel.close()
+            assert [node.id for node in kernel._tree] == [later.capability.id]
+            assert kernel.validate(later.handle, room.owner, X).allowed
+            assert kernel.validate(Sealed(later.handle.reveal()), room.owner, X).allowed
+            assert kernel.validate(edge.handle, room.owner, X).reason == "expired"
+        async with room.kernel() as kernel:
+            assert [one.metadata for one in kernel.capabilities()] == [{"why": ["x"]}]
+
+    asyncio.run(scenario())
+
+
+def test_a_right_without_a_rate_is_used_before_one_that_has_it(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            await room.root(kernel, DATA, constraints={"rate_limit": {"count": 1, "per_s": 60}})
+            free = await room.root(kernel, DATA)
+            used = [(await kernel.authorize(room.owner, X)).capability_id for _ in range(3)]
+            assert used == [free.capability.id] * 3
 
     asyncio.run(scenario())
