@@ -2,6 +2,7 @@
 
 A workspace shares one environment and so hides a dependency that nobody stated. Here each wheel meets only what
 it asks for. Modules behind an extra may fail to import for want of that extra's libraries, and of nothing else.
+The kernel and its gates are not only imported but put to work, see `security_alone.py`.
 """
 
 import json
@@ -68,15 +69,15 @@ def check(uv: str, wheel: Path, folder: Path) -> list[str]:
     environment = folder / f"env-{name}"
     run(uv, "venv", "--python", sys.executable, str(environment))
     python = environment / "bin" / "python"
-    run(
-        uv, "pip", "install", "--python", str(python), "--find-links", str(folder), f"{name}=={version}"
-    )  # fmt: skip
+    install(uv, python, folder, f"{name}=={version}")
     if name == OURS:
         return check_root(environment)
     package = name.removeprefix(f"{OURS}-")
     problems = check_imports(python, package, metadata)
     if package == "web":
         problems += check_dashboard(wheel)
+    if package == "security":
+        problems += check_security(uv, python, folder, f"{name}[api,database]=={version}")
     shutil.rmtree(environment)
     return problems
 
@@ -111,11 +112,26 @@ def check_imports(python: Path, package: str, metadata: Message) -> list[str]:
     ] + [f"mcp_{package} imports {name}, which it does not state" for name in set(told["siblings"]) - allowed]
 
 
+def check_security(uv: str, python: Path, folder: Path, requirement: str) -> list[str]:
+    """The kernel and each of its gates work, with their extras and nothing else."""
+    install(uv, python, folder, requirement)
+    script = [python, "-I", "-W", "error", str(ROOT / ".ci" / "security_alone.py")]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False, cwd=python.parent)
+    return (
+        [] if done.returncode == 0 else [f"mcp_security does not work alone: {done.stderr.strip()[-1500:]}"]
+    )
+
+
 def check_dashboard(wheel: Path) -> list[str]:
     """The web wheel carries the built pages."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     return [] if "mcp_web/dashboard/index.html" in names else ["the mcp_web wheel carries no dashboard"]
+
+
+def install(uv: str, python: Path, folder: Path, requirement: str) -> None:
+    """Install from the folder of wheels, and what they need from wherever packages come from."""
+    run(uv, "pip", "install", "--python", str(python), "--find-links", str(folder), requirement)
 
 
 def read_metadata(wheel: Path) -> Message:

@@ -399,6 +399,11 @@ class TestDelegationConstraints:
             },
         }
 
+    def test_the_first_that_asks_for_some_binds_those_below_it(self) -> None:
+        child = merge({"max_uses": 9}, {"delegation_constraints": {"max_uses": 2}})
+        assert child == {"max_uses": 9, "delegation_constraints": {"max_uses": 2}}
+        assert merge(child, {})["max_uses"] == 2
+
     @pytest.mark.parametrize(("own", "onward"), [("/a/**", "/a/b/**"), ("/a/b/**", "/a/**")])
     def test_whichever_is_narrower_holds_if_nothing_was_asked(self, own: str, onward: str) -> None:
         parent = {"allowed_paths": [own], "delegation_constraints": {"allowed_paths": [onward]}}

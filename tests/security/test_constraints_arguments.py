@@ -1,5 +1,6 @@
 """The rules for arguments of tools: each keyword, and values that try to be something else."""
 
+import math
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,9 @@ from mcp_interface.address import tool_resource
 from mcp_interface.capability import Facts
 from mcp_interface.errors import CallerMistaken, InvalidRecord
 from mcp_security.constraints import Question, compile_rules, merge, read
+from mcp_security.constraints.keywords import MAX_DATA
 from mcp_security.constraints.schema import compile_rule, read_rule
+from mcp_security.constraints.values import MAX_TEXT
 from mcp_security.patterns import Paths
 
 TOOL = tool_resource("files", "read")
@@ -323,3 +326,45 @@ def test_any_of_several_places_and_a_directory_with_its_slash_is_inside() -> Non
     for path in ("/a/x", "/b/x", "/b/x/", "/b/" + "/".join(["x" * 99] * 40) + "/" + "y" * 92):
         assert judge(path) is None, path
     assert judge("/c/x") is not None
+
+
+def test_a_path_of_the_greatest_length_is_inside_and_a_longer_one_is_not() -> None:
+    judge = compile_rule(read_rule({"inside": "/a/**"}))
+    longest = "/a/" + "x" * (MAX_TEXT - 3)
+    assert judge(longest) is None
+    assert judge(f"{longest}x") is not None
+
+
+@pytest.mark.parametrize("pattern", ["/etc/passwd", "/etc/pass*"])
+def test_a_slash_at_the_end_makes_no_other_path_of_it(pattern: str) -> None:
+    assert fits({"inside": pattern}, "/etc/passwd/")
+    assert not fits({"not": {"inside": pattern}}, "/etc/passwd/"), "nor a way around"
+
+
+@pytest.mark.parametrize("value", [-(2.0**63), 2.0**63, math.nextafter(2.0**64, 0.0), 2.0**53 + 2, -0.0])
+def test_a_number_without_a_fraction_is_one_value_in_either_spelling(value: float) -> None:
+    for wanted in (value, int(value)):
+        judge = compile_rule(read_rule({"const": wanted}))
+        assert judge(value) is None and judge(int(value)) is None
+        assert judge(value + 4096) is not None
+
+
+@pytest.mark.parametrize("value", [2.0**64, math.nextafter(-(2.0**63), -INF), -(2.0**64), 1e300, -1e300])
+def test_a_number_beyond_64_bits_has_one_spelling_and_no_whole_number_equals_it(value: float) -> None:
+    rule = read_rule({"const": value})
+    assert repr(rule) == repr({"const": value}) and read_rule(rule) == rule
+    judge = compile_rule(rule)
+    assert judge(value) is None
+    for other in (int(value), int(value) - 1, math.nextafter(value, 0.0)):
+        assert judge(other) is not None
+    assert compile_rule(read_rule({"not": rule}))(int(value)) is not None, "it cannot be judged"
+
+
+@pytest.mark.parametrize("length", [0, MAX_TEXT + 1, MAX_DATA])
+def test_the_one_allowed_value_may_be_a_text_as_long_as_a_document_or_empty(length: int) -> None:
+    for wrap in (lambda text: text, lambda text: [text], lambda text: {"body": text}):
+        judge = compile_rule(read_rule({"const": wrap("x" * length)}))
+        assert judge(wrap("x" * length)) is None
+        assert judge(wrap("x" * length + "y")) is not None
+    with pytest.raises(CallerMistaken):
+        read_rule({"const": "x" * (MAX_DATA + 1)})

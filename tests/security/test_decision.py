@@ -9,7 +9,7 @@ from mcp_interface.errors import NotPermitted
 from mcp_interface.ids import CapabilityId, PrincipalId
 from mcp_interface.testing import START
 from mcp_security import Right, judge
-from mcp_security.decision import choose, covers, within
+from mcp_security.decision import choose, within
 
 HOLDER = PrincipalId("agent_" + "a" * 32)
 OTHER = PrincipalId("agent_" + "b" * 32)
@@ -67,7 +67,7 @@ def test_a_denial_names_the_nearest_grant_and_the_right_that_would_help() -> Non
 def test_a_right_says_nothing_about_another_type_operation_or_path(wanted: str) -> None:
     elsewhere = parse_resource(wanted)
     assert not judge(right(), HOLDER, elsewhere, START).allowed
-    assert not covers(right().resource, elsewhere) and not within(elsewhere, right().resource)
+    assert not within(elsewhere, right().resource)
 
 
 def test_a_denial_carries_the_right_that_came_nearest() -> None:
@@ -76,7 +76,7 @@ def test_a_denial_carries_the_right_that_came_nearest() -> None:
 
 
 def test_only_names_of_hosts_are_kept_from_wildcards() -> None:
-    assert covers(parse_resource("mcp://fs/read/**"), parse_resource("mcp://fs/read/http/localhost/x"))
+    assert within(parse_resource("mcp://fs/read/http/localhost/x"), parse_resource("mcp://fs/read/**"))
 
 
 def test_a_pattern_is_allowed_only_as_a_whole() -> None:
@@ -142,8 +142,8 @@ def test_the_first_of_two_counted_rights_is_used_even_beside_a_nearer_refusal() 
 )
 def test_no_wildcard_reaches_or_becomes_a_host_near_this_machine(room, wide: str, near: str) -> None:
     outer, inner = parse_resource(f"mcp://api/get/{wide}"), parse_resource(f"mcp://api/get/http/{near}")
-    assert not covers(outer, inner) and not within(inner, outer)
-    assert covers(inner, inner)
+    assert not within(inner, outer)
+    assert within(inner, inner)
 
     async def scenario() -> None:
         async with room.kernel() as kernel:

@@ -305,7 +305,8 @@ def test_a_stranger_cannot_revoke_and_the_attempt_is_recorded(room) -> None:
                 await kernel.revoke(grant.capability.id, room.agents[1])
             with pytest.raises(NotPermitted):
                 await kernel.revoke_all(room.agents[0], room.agents[1])
-            assert [entry.kind for entry in await room.trail()][-2:] == ["revocation_denied"] * 2
+            refused = [(entry.kind, entry.resource_uri) for entry in (await room.trail())[-2:]]
+            assert refused == [("revocation_denied", DATA)] * 2
             assert kernel.validate(grant.handle, room.agents[0], X).allowed
 
     asyncio.run(scenario())

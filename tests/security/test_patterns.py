@@ -4,7 +4,7 @@ import pytest
 
 from mcp_interface.address import parse_resource
 from mcp_interface.errors import CallerMistaken
-from mcp_security import covers, within
+from mcp_security import within
 from mcp_security.patterns import Exclusion, Paths, glob_matches
 
 
@@ -38,7 +38,7 @@ def fs(path: str):
     ],
 )
 def test_a_pattern_covers_component_by_component(pattern: str, path: str, covered: bool) -> None:
-    assert covers(fs(pattern), fs(path)) is covered
+    assert within(fs(path), fs(pattern)) is covered
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_pattern_lies_within_another_only_if_all_of_it_does(inner: str, outer:
 
 
 def test_type_and_operation_must_be_the_same() -> None:
-    assert not covers(parse_resource("mcp://fs/read/**"), parse_resource("mcp://fs/write/a"))
-    assert not covers(parse_resource("mcp://fs/execute/**"), parse_resource("mcp://shell/execute/a"))
+    assert not within(parse_resource("mcp://fs/write/a"), parse_resource("mcp://fs/read/**"))
+    assert not within(parse_resource("mcp://shell/execute/a"), parse_resource("mcp://fs/execute/**"))
 
 
 @pytest.mark.parametrize(

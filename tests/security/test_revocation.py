@@ -428,3 +428,50 @@ def test_each_end_is_recorded_when_an_ancestor_is_revoked_during_a_settlement(ro
             assert len(kernel._tree) == 0
 
     asyncio.run(scenario())
+
+
+def test_an_end_that_is_on_record_is_not_recorded_again_before_it_is_forgotten(room, monkeypatch) -> None:
+    monkeypatch.setattr(revocation, "LISTED", 2)
+    monkeypatch.setattr(revocation, "BATCH", 1)
+
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            root = await room.root(kernel, DATA)
+            family = [root] + [await kernel.delegate(root.handle, room.owner, agent) for agent in room.agents]
+            append, reached, go_on = room.store.append, asyncio.Event(), asyncio.Event()
+
+            async def held(stream, events, **fields):
+                if isinstance(events[-1], RevocationSettled):
+                    reached.set()
+                    await go_on.wait()
+                return await append(stream, events, **fields)
+
+            room.store.append = held
+            assert len(await kernel.revoke(root.capability.id, room.owner)) == 2
+            await reached.wait()  # all five are in the trail, and none is forgotten
+            behind_first = [*family[2:], *family[:2]]
+            again = [asyncio.create_task(kernel.revoke(one.capability.id, SYSTEM)) for one in behind_first]
+            await asyncio.sleep(0)
+            go_on.set()
+            assert await asyncio.gather(*again) == [[]] * 5
+            await kernel.settled()
+            told = [entry.capability_id for entry in await room.trail() if entry.decision == "revoked"]
+            assert sorted(told) == sorted(one.capability.id for one in family)
+            assert len(kernel._tree) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_right_that_is_forgotten_while_its_revocation_waits_is_named_by_no_later_event(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            short = await room.root(kernel, DATA, expires_in=timedelta(seconds=5))
+            room.clock.advance(6)
+            ended, _ = await asyncio.gather(kernel.revoke(short.capability.id, SYSTEM), kernel.close())
+            assert len(kernel._tree) == 0, "the snapshot came first"
+            assert ended == []
+            await room.root(kernel, DATA)
+        async with room.kernel() as kernel:
+            assert len(kernel.capabilities()) == 1
+
+    asyncio.run(scenario())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mcp_security.approvals import Approvals
     from mcp_security.audit import AuditLog, AuditSink, Draft
-    from mcp_security.decision import Right, covers, judge, within
+    from mcp_security.decision import Right, judge, within
     from mcp_security.kernel import Kernel
     from mcp_security.validators.api import ApiGate, Response
     from mcp_security.validators.command_line import parse_line
@@ -32,7 +32,6 @@ __all__ = [
     "Right",
     "Rows",
     "ShellGate",
-    "covers",
     "judge",
     "parse_line",
     "within",
@@ -54,7 +53,6 @@ _HOMES = {
     "Right": "decision",
     "Rows": "validators.rows",
     "ShellGate": "validators.shell",
-    "covers": "decision",
     "judge": "decision",
     "parse_line": "validators.command_line",
     "within": "decision",

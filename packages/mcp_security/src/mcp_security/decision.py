@@ -24,6 +24,7 @@ from mcp_security.patterns import Paths
 def within(inner: Resource, outer: Resource) -> bool:
     """Tell whether everything that `inner` names is also named by `outer`; exact, and so transitive.
 
+    `/tmp/**` names `/tmp` and what is below, never `/tmpfoo`.
     A host near this machine is named by nothing but its own name: no wildcard reaches it, or becomes it when
     it is handed on.
     """
@@ -36,11 +37,6 @@ def within(inner: Resource, outer: Resource) -> bool:
 
 def _included(type: str, inner: Paths, outer: Paths) -> bool:
     return outer.includes(inner) and (type != "api" or keeps_local(outer, inner))
-
-
-def covers(pattern: Resource, resource: Resource) -> bool:
-    """Tell whether a pattern covers a resource; `/tmp/**` covers `/tmp` and what is below, never `/tmpfoo`."""
-    return within(resource, pattern)
 
 
 class Right(msgspec.Struct, frozen=True):

@@ -178,14 +178,6 @@ class Node:
             yield node
             node = node.parent
 
-    def descent(self) -> "Iterator[Node]":
-        """Itself, then everything derived from it; no recursion, so that depth cannot hurt."""
-        waiting = [self]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            waiting.extend(reversed(node.children))
-
     def _counters(self) -> "tuple[Node, ...]":
         above = () if self.parent is None else self.parent.counted
         limit = self.right.rules.max_uses

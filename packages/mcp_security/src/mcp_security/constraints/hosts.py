@@ -77,7 +77,7 @@ class Host(msgspec.Struct, frozen=True):
         if not self.below:
             return not inner.below and self.name == inner.name
         if self.name == "":
-            return inner.below or not _is_address(inner.name)
+            return not _is_address(inner.name)
         return inner.name.endswith(f".{self.name}") or (inner.below and inner.name == self.name)
 
 
@@ -126,7 +126,7 @@ def _address(host: str) -> str | None:
 
 
 def _is_address(name: str) -> bool:
-    # a canonical name never ends in a numeric label, see `_address`
+    # what ends in a numeric label is never a canonical name, nor what follows a `*`, see `Host.parse`
     return name.startswith("[") or _NUMERIC.fullmatch(name.rpartition(".")[2]) is not None
 
 

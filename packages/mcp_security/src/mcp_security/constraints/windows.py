@@ -57,17 +57,17 @@ class TimeWindows:
 
     def check(self, value: list[Window]) -> Check:
         """Judge the present instant."""
-        zones = [(_zone(name), _bits(minutes)) for name, minutes in _minutes(value).items()]
+        zones = [(_zone(name), minutes) for name, minutes in _minutes(value).items()]
         shown_as = "; ".join(_shown(window) for window in value)
 
         def refuse(question: Question) -> str | None:
             now = question.now
             if now.tzinfo is None:
                 return "time_window cannot be judged: the time has no zone"
-            for zone, bits in zones:
+            for zone, minutes in zones:
                 wall = now.astimezone(zone)
                 minute = wall.weekday() * _DAY + wall.hour * 60 + wall.minute
-                if not bits[minute >> 3] >> (minute & 7) & 1:
+                if not minutes >> minute & 1:
                     return f"it is {wall:%a %H:%M} in {zone.key}, outside time_window {shown_as}"
             return None
 
@@ -157,10 +157,6 @@ def _minutes(windows: list[Window]) -> dict[str, int]:
             bits |= once << (DAYS.index(day) * _DAY + begin)
         by_zone.setdefault(window["zone"], []).append((bits | bits >> _WEEK) & ((1 << _WEEK) - 1))
     return {zone: reduce(and_, found) for zone, found in by_zone.items()}
-
-
-def _bits(minutes: int) -> bytes:
-    return minutes.to_bytes(_WEEK // 8, "little")
 
 
 def _shown(window: Window) -> str:

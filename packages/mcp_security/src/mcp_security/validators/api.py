@@ -27,11 +27,10 @@ from mcp_security.addresses import (
     LOOPBACK,
     is_address,
     is_local,
-    keeps_local,
     standing,
 )
 from mcp_security.constraints import Check, Question, compile_rules, read
-from mcp_security.decision import covers
+from mcp_security.decision import within
 from mcp_security.patterns import Paths
 from mcp_security.validators.exchange import (
     Answer,
@@ -133,12 +132,9 @@ class _Bounds(msgspec.Struct, frozen=True):
         Raises:
             NotPermitted: It is not covered, or a limit excludes it.
         """
-        paths = Paths.of(resource.path)
-        if not covers(self.covering, resource):
+        if not within(resource, self.covering):
             raise _denied(resource, f"is not covered by {self.covering.uri}", "path_not_allowed")
-        if not keeps_local(Paths.of(self.covering.path), paths):
-            raise _denied(resource, f"is local, where {self.covering.uri} does not reach", "path_not_allowed")
-        question = Question(resource, paths, Facts(), _WHENEVER)
+        question = Question(resource, Paths.of(resource.path), Facts(), _WHENEVER)
         for check in self.checks:
             problem = check(question)
             if problem is not None:
