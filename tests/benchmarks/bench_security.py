@@ -25,7 +25,7 @@ from mcp_interface.capability import Grant, GrantOptions, Sealed
 from mcp_interface.clock import SystemClock, SystemEntropy
 from mcp_interface.ids import SYSTEM, PrincipalId, new_id
 from mcp_interface.testing import MemoryStore
-from mcp_persistence import SqliteStore
+from mcp_persistence import SqliteJournal
 from mcp_security import AuditLog, FilesystemGate, Kernel
 from mcp_security.audit import Draft
 
@@ -173,7 +173,7 @@ async def recording(folder: Path) -> None:
 
 async def authorizing(folder: Path) -> None:
     """The whole recorded decision over a real journal, alone and with many callers."""
-    store = await SqliteStore.open(folder / "journal.db", CLOCK)
+    store = await SqliteJournal.open(folder / "journal.db", CLOCK)
     audit = await AuditLog.open(folder / "authorizing.jsonl", CLOCK)
     kernel = await Kernel.open(store, await store.claim(), audit, CLOCK, ENTROPY)
     root = await kernel.request(OWNER, HOME)

@@ -1,16 +1,20 @@
 import io
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from mcp_cli import presenters
 from mcp_cli.plain import question_lines
 from mcp_cli.presenters import ago, removed, span
 from mcp_cli.rights import question
 from mcp_cli.sheet import Cell, Sheet, Shown, facts, row
 from mcp_cli.terminal import renderable
 from mcp_interface.approval import Approval
+from mcp_interface.commands import StorageCheck
 from mcp_interface.ids import ApprovalId, ExecutionId, PrincipalId, SessionId
+from mcp_interface.store import StoreReport
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -81,3 +85,59 @@ def test_empty_columns_and_facts_are_left_out() -> None:
     assert drawn(Sheet(columns=("a", "b"), rows=[row("1", ""), row("2", "")])) == "a\n1\n2"
     assert drawn(facts(("a", "1"), ("b", ""), ("c", Cell("3", "bad")))) == "a  1\nc  3"
     assert drawn(Sheet(columns=("a",), rows=[], empty="add one")) == "add one"
+
+
+def report(**given: Any) -> StoreReport:
+    told = {"kind": "segments", "state": "writable", "head": 1203, "streams": 8, "size_bytes": 3 * 2**20}
+    return StoreReport(**{**told, **given})
+
+
+@pytest.mark.parametrize(
+    ("found", "news"),
+    [
+        ("", ""),
+        ("1,203 events in 8 streams", ""),
+        ("1,203 events in 8 streams; read 12 again", "read 12 again"),
+        ("3 events in 1 streams; read 3 again; cut off 512 bytes", "read 3 again; cut off 512 bytes"),
+    ],
+)
+def test_of_an_opening_only_what_is_out_of_the_ordinary_is_news(found: str, news: str) -> None:
+    assert presenters.found(report(found=found)) == news
+
+
+def test_a_journal_is_told_with_its_size_its_disk_and_why_it_takes_nothing() -> None:
+    refusing = report(state="read_only", reason="the disk is full", disk="error", disk_used=0.97, segments=2)
+    shown = presenters.storage(refusing)
+    told = dict(shown.pairs)
+    assert (told["journal"].text, told["journal"].tone) == ("read-only", "bad")
+    assert told["why"].text == "the disk is full"
+    assert told["size"].text == "3.0 MiB in 2 segments"
+    assert (told["disk"].text, told["disk"].tone) == ("97% in use", "bad")
+    assert "make room" in shown.note
+    assert "no node runs" in dict(presenters.storage(report(), resting=True).pairs)["journal"].text
+
+
+def test_damage_is_told_with_its_place_what_is_sound_and_what_to_do() -> None:
+    check = StorageCheck(
+        ok=False,
+        events=28,
+        problem="1.seg is damaged\x1b[31m",
+        remedy="restore",
+        details={"offset": 14211, "found": "43 events; cut off 9 bytes"},
+    )
+    told = {name: cell.text for name, cell in presenters.storage_check(check).pairs}
+    assert told == {
+        "journal": "damaged",
+        "sound": "28 events",
+        "problem": "1.seg is damaged",
+        "what to do": "restore",
+        "details": "offset 14211",
+        "found": "cut off 9 bytes",
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (5 * 2**30, "5.0 GiB")]
+)
+def test_a_size_is_told_in_its_largest_unit(count: int, text: str) -> None:
+    assert presenters.size(count) == text

@@ -66,6 +66,20 @@ class ReadsWithoutBound(MemoryStore):
         return found
 
 
+class StopsWithAnAppend(MemoryStore):
+    """Gives no more than one append wrote, also when a little more is wanted and there."""
+
+    async def append(self, stream: str, events: Sequence[Event], **options: Any) -> list[Record]:
+        records = await super().append(stream, events, **options)
+        self.ends = [*getattr(self, "ends", []), records[-1].version]
+        return records
+
+    async def read(self, stream: str, *, after: int = 0, limit: int = PAGE) -> list[Record]:
+        found = await super().read(stream, after=after, limit=limit)
+        ends = [end for end in getattr(self, "ends", []) if end > after]
+        return [record for record in found if record.version <= ends[0]] if ends and limit < 6 else found
+
+
 class SkipsBadEvents(MemoryStore):
     async def append(self, stream: str, events: Sequence[Event], **options: Any) -> list[Record]:
         try:
@@ -121,6 +135,7 @@ class RaisesItsOwnErrors(MemoryStore):
         Reorders,
         WritesHalfABatch,
         ReadsWithoutBound,
+        StopsWithAnAppend,
         SkipsBadEvents,
         LosesTheTrace,
         ReusesPositions,
@@ -136,6 +151,11 @@ def test_check_journal_finds(store: type[MemoryStore]) -> None:
 
 def test_check_journal_finds_a_store_that_forgets_with_its_process() -> None:
     assert_found(check_journal, MemoryStore, reopen=opening(lambda old: MemoryStore()))
+
+
+class LosesTheFingerprint(MemoryStore):
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
+        await super().save_snapshot(msgspec.structs.replace(snapshot, fingerprint=""))
 
 
 class KeepsTheLastSaved(MemoryStore):
@@ -167,7 +187,31 @@ class KeepsSnapshotsOfTheDead(MemoryStore):
         return found or (msgspec.msgpack.decode(kept[2], type=Snapshot) if kept else None)
 
 
-@pytest.mark.parametrize("store", [KeepsTheLastSaved, TrustsTheFuture, KeepsSnapshotsOfTheDead])
+class GivesManyUnsorted(MemoryStore):
+    async def load_snapshots(
+        self, pattern: str = "*", *, after: str = "", limit: int = PAGE
+    ) -> list[Snapshot]:
+        return (await super().load_snapshots(pattern, after=after, limit=limit))[::-1]
+
+
+class GivesTooMany(MemoryStore):
+    async def load_snapshots(
+        self, pattern: str = "*", *, after: str = "", limit: int = PAGE
+    ) -> list[Snapshot]:
+        return await super().load_snapshots(pattern, after=after)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        KeepsTheLastSaved,
+        TrustsTheFuture,
+        KeepsSnapshotsOfTheDead,
+        LosesTheFingerprint,
+        GivesManyUnsorted,
+        GivesTooMany,
+    ],
+)
 def test_check_snapshots_finds(store: type[MemoryStore]) -> None:
     assert_found(check_snapshots, store)
 
@@ -179,6 +223,30 @@ def test_check_snapshots_finds_lost_and_damaged_ones() -> None:
 
     assert_found(check_snapshots, MemoryStore, damage=damage)
     assert_found(check_snapshots, MemoryStore, reopen=opening(lambda old: MemoryStore()))
+
+
+class RemembersTheLastSaved(MemoryStore):
+    """Keeps the newest in front of what is stored, and knows it only of those saved since it was opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front: dict[str, Snapshot] = {}
+
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
+        await super().save_snapshot(snapshot)
+        before = self.front.get(snapshot.stream, snapshot)
+        self.front[snapshot.stream] = max(before, snapshot, key=lambda kept: kept.version)
+
+    async def load_snapshot(self, stream: str) -> Snapshot | None:
+        return self.front.get(stream) or await super().load_snapshot(stream)
+
+
+def test_check_snapshots_finds_a_front_that_hides_what_was_stored_before() -> None:
+    def reopen(store: RemembersTheLastSaved) -> RemembersTheLastSaved:
+        store.front.clear()
+        return store
+
+    assert_found(check_snapshots, RemembersTheLastSaved, reopen=opening(reopen))
 
 
 class TakesFalsyForMissing(MemoryStore):

@@ -15,7 +15,7 @@ from mcp_interface.commands import ReadAudit
 from mcp_interface.errors import StorageUnavailable
 from mcp_interface.store import Store
 from mcp_interface.testing import FakeKernel, MemoryStore, check_kernel
-from mcp_persistence import SqliteStore
+from mcp_persistence import SqliteJournal
 from mcp_security import AuditLog, Kernel
 from mcp_security.audit import Draft
 
@@ -65,7 +65,7 @@ def in_memory() -> Callable[[Path, Clock], Awaitable[Store]]:
     return open_store
 
 
-@pytest.mark.parametrize("open_store", [in_memory(), SqliteStore.open], ids=["memory", "sqlite"])
+@pytest.mark.parametrize("open_store", [in_memory(), SqliteJournal.open], ids=["memory", "sqlite"])
 def test_the_kernel_passes_the_exam(tmp_path: Path, open_store: Any) -> None:
     rooms: dict[Kernel, Room] = {}
     numbers = count()

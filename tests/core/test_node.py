@@ -120,9 +120,9 @@ def test_a_message_that_nobody_took_up_is_worked_on_after_the_restart(tmp_path: 
     session, said = with_node(tmp_path, before)
 
     async def as_if_killed_right_after_the_acknowledgement() -> None:
-        from mcp_persistence import SqliteStore
+        from mcp_persistence import SegmentJournal
 
-        store = await SqliteStore.open(DataDir(tmp_path).journal, SystemClock())
+        store = await SegmentJournal.open(DataDir(tmp_path).journal, SystemClock())
         stream = f"session:{session.id}"
         expected = (await store.stream_info(stream)).version
         await store.append(stream, [said], expected=expected, epoch=await store.claim())
@@ -221,7 +221,8 @@ def test_a_data_directory_has_one_node_and_only_its_owner_can_read_it(tmp_path: 
         with pytest.raises(LostRace, match="already running"):
             async with Node(Settings.load(tmp_path, {})):
                 pass
-        for file in (place.socket, place.token, place.journal, place.audit):
+        assert stat.S_IMODE(place.journal.stat().st_mode) == 0o700
+        for file in (place.socket, place.token, place.audit, *place.journal.iterdir()):
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
         assert place.is_locked()
 

@@ -1,4 +1,7 @@
 import pickle
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +19,7 @@ from mcp_interface import (
     decode_json,
     encode_disk,
     encode_json,
+    fingerprint,
     from_external,
     new_id,
     to_external,
@@ -144,3 +148,43 @@ def test_a_sealed_value_shows_nothing() -> None:
     assert sealed.reveal() == b"secret"
     with pytest.raises(TypeError, match="never pickled"):
         pickle.dumps(sealed)
+
+
+def test_a_fingerprint_names_the_shape_of_a_type() -> None:
+    def shape(*fields: Any) -> Any:
+        return msgspec.defstruct("State", fields)
+
+    same = fingerprint(shape(("count", int, 0)))
+    assert re.fullmatch("[0-9a-f]{16}", same)
+    assert fingerprint(shape(("count", int, 0))) == same
+    others = [
+        shape(("count", int, 1)),
+        shape(("count", str, "")),
+        shape(("total", int, 0)),
+        shape(("count", int, 0), ("more", int, 0)),
+        shape(),
+        msgspec.defstruct("Other", [("count", int, 0)]),
+        int,
+        list[int],
+        Nested,
+        Capability,
+    ]
+    assert len({same, *map(fingerprint, others)}) == len(others) + 1
+
+
+def test_a_fingerprint_is_the_same_in_another_process() -> None:
+    script = "from mcp_interface import Capability, fingerprint; print(fingerprint(Capability))"
+    other = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert other.stdout.strip() == fingerprint(Capability)
+
+
+def test_what_the_codec_keeps_as_bytes_has_a_shape_too() -> None:
+    class Holder(msgspec.Struct):
+        secret: Sealed
+
+    class Stranger(msgspec.Struct):
+        secret: Foreign
+
+    assert fingerprint(Holder) != fingerprint(Stranger)

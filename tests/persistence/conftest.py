@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mcp_interface.testing import ManualClock
-from mcp_persistence import SqliteStore
+from mcp_persistence import SqliteJournal
 
-Opener = Callable[..., AbstractAsyncContextManager[SqliteStore]]
+Opener = Callable[..., AbstractAsyncContextManager[SqliteJournal]]
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(path: Path) -> Opener:
-    """Opens the test's journal, and closes it again."""
+    """Opens the test's journal, and closes it again; `hot_bytes=0` makes it read what is in the file."""
 
     @asynccontextmanager
-    async def open_it(telemetry=None):
-        store = await SqliteStore.open(path, ManualClock(), telemetry)
+    async def open_it(telemetry=None, **options):
+        store = await SqliteJournal.open(path, ManualClock(), telemetry, **options)
         try:
             yield store
         finally:

@@ -11,7 +11,7 @@ from mcp_interface.errors import StorageCorrupt, StorageUnavailable
 from mcp_interface.store import Snapshot
 from mcp_interface.testing import START, ManualClock
 from mcp_interface.testing.samples import a_message
-from mcp_persistence import SqliteStore
+from mcp_persistence import SqliteJournal
 
 FLIPS = 200
 
@@ -58,7 +58,7 @@ async def answers(store):
 async def outcome(path, expected, snapshots):
     """Open and ask everything: `refused`, `reported` or `harmless`; fails on a wrong answer."""
     try:
-        store = await SqliteStore.open(path, ManualClock())
+        store = await SqliteJournal.open(path, ManualClock())
     except (StorageCorrupt, StorageUnavailable):
         return "refused"
     found = "harmless"
@@ -88,7 +88,7 @@ def test_a_flipped_bit_is_reported_or_harmless_but_never_believed(tmp_path, flip
         """Keep the files as they are: while open the log holds everything, after closing the database does."""
         source = tmp_path / "source"
         source.mkdir()
-        store = await SqliteStore.open(source / "journal.db", ManualClock())
+        store = await SqliteJournal.open(source / "journal.db", ManualClock())
         await fill(store)
         expected = await answers(store)
         snapshots = [None, await store.load_snapshot("session:0")]

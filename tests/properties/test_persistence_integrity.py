@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_persistence.integrity import ZERO, digest, toggle
+from mcp_persistence.sqlite.integrity import ZERO, digest, toggle
 
 VALUES = st.none() | st.integers(-(2**63), 2**63 - 1) | st.text() | st.binary()
 ROWS = st.lists(st.lists(VALUES, max_size=4).map(tuple), max_size=6)

@@ -136,6 +136,9 @@ def test_a_whole_visit(
     page.goto(home.link)
     page.get_by_role("heading", name="Overview").wait_for()
     page.get_by_role("rowheader", name="journal").wait_for()
+    page.get_by_text("Found at the last start").wait_for()
+    page.get_by_role("button", name="Read the journal back").click()
+    page.get_by_text("The journal is whole.").wait_for()
     visit.accessible("overview")
 
     visit.go("Sessions")
@@ -180,6 +183,31 @@ def test_a_whole_visit(
     assert page.locator("tbody tr:not(.denied)").count() == 0
     visit.accessible("audit")
     export_by_time(page)
+    visit.close()
+
+
+def test_a_journal_that_takes_nothing_is_told_on_every_page_until_it_does_again(
+    browser: "Browser", home: Any
+) -> None:
+    refusing = {"state": "read_only", "reason": "the disk is full; it is tried again by itself"}
+
+    def refuse(route: Any) -> None:
+        told = route.fetch()
+        route.fulfill(response=told, json={**told.json(), **refusing})
+
+    visit = Visit(browser, home.url)
+    page = visit.page
+    page.route("**/api/storage", refuse)
+    page.goto(home.link)
+    banner = page.get_by_role("alert").get_by_text("The journal takes nothing at the moment.")
+    banner.wait_for()
+    page.get_by_text("read-only").wait_for()
+    visit.accessible("overview, journal read-only")
+    visit.go("Sessions")
+    banner.wait_for()
+    assert refusing["reason"] in page.get_by_role("alert").inner_text()
+    page.unroute("**/api/storage")
+    banner.wait_for(state="detached")
     visit.close()
 
 

@@ -1,4 +1,4 @@
-"""What the SQLite store promises beyond the exams: its file, its fences, its suspicion."""
+"""What the SQLite journal promises beyond the exams: its file, its fences, its suspicion."""
 
 import asyncio
 import shutil
@@ -23,7 +23,9 @@ from mcp_interface.store import Snapshot
 from mcp_interface.telemetry import TABLE
 from mcp_interface.testing import START, ManualClock
 from mcp_interface.testing.samples import a_message
-from mcp_persistence import SqliteStore
+from mcp_persistence import SqliteJournal
+from mcp_persistence.sqlite.integrity import digest
+from persistence.meddling import change, fill
 
 
 @dataclass
@@ -39,20 +41,6 @@ class Heard:
 
     def attach(self, pattern, handler):
         raise NotImplementedError
-
-
-async def fill(store, streams=3, events=10):
-    epoch = await store.claim()
-    for name in range(streams):
-        for version in range(events):
-            await store.append(f"session:{name}", [a_message(version)], expected=version, epoch=epoch)
-    return epoch
-
-
-def change(path, statement, *parameters):
-    with sqlite3.connect(path) as db:
-        db.execute(statement, parameters)
-    db.close()
 
 
 def test_only_the_owner_can_read_any_of_the_files(opened, path):
@@ -79,19 +67,19 @@ def test_a_file_that_others_could_read_is_closed_to_them(opened, path):
 
 def test_a_missing_folder_is_named_with_what_to_do(tmp_path):
     with pytest.raises(StorageUnavailable, match=r"no folder .*make it first"):
-        asyncio.run(SqliteStore.open(tmp_path / "missing" / "journal.db", ManualClock()))
+        asyncio.run(SqliteJournal.open(tmp_path / "missing" / "journal.db", ManualClock()))
 
 
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
     with pytest.raises(StorageUnavailable, match="not a regular file"):
-        asyncio.run(SqliteStore.open(tmp_path, ManualClock()))
+        asyncio.run(SqliteJournal.open(tmp_path, ManualClock()))
 
 
 def test_a_file_of_something_else_is_refused_and_left_as_it_is(path, fingerprint):
     path.write_bytes(b"Dear diary, today I was mistaken for a database. " * 100)
     before = fingerprint(path)
     with pytest.raises(StorageCorrupt):
-        asyncio.run(SqliteStore.open(path, ManualClock()))
+        asyncio.run(SqliteJournal.open(path, ManualClock()))
     assert fingerprint(path) == before
     assert not path.with_name("journal.db.head").exists()
 
@@ -100,7 +88,7 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(path, finger
     change(path, "CREATE TABLE theirs (x)")
     before = fingerprint(path)
     with pytest.raises(StorageCorrupt, match=r"not a journal of Umbrella.*another path"):
-        asyncio.run(SqliteStore.open(path, ManualClock()))
+        asyncio.run(SqliteJournal.open(path, ManualClock()))
     assert fingerprint(path) == before
 
 
@@ -110,7 +98,7 @@ def test_a_journal_of_a_newer_version_is_refused(opened, path):
             pass
         change(path, "PRAGMA user_version = 99")
         with pytest.raises(StorageCorrupt, match="newer version"):
-            await SqliteStore.open(path, ManualClock())
+            await SqliteJournal.open(path, ManualClock())
 
     asyncio.run(body())
 
@@ -121,84 +109,6 @@ def test_a_crash_between_creating_the_file_and_its_tables_is_no_obstacle(opened,
         async with opened() as store:
             await fill(store, 1, 1)
             assert await store.verify() == 1
-
-    asyncio.run(body())
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE events SET body = body || x'00' WHERE position = 17",
-        "UPDATE events SET stream = 'session:x' WHERE position = 17",
-        "UPDATE events SET epoch = 9 WHERE position = 17",
-        "UPDATE events SET digest = zeroblob(32) WHERE position = 17",
-    ],
-)
-def test_a_changed_event_is_named_by_its_position(opened, path, statement):
-    async def body():
-        async with opened() as store:
-            await fill(store)
-            change(path, statement)
-            for look in (store.verify(), store.read_all(), store.read_all(streams="sess*", after=15)):
-                with pytest.raises(StorageCorrupt, match="position 17") as caught:
-                    await look
-                assert caught.value.details["position"] == 17
-            with pytest.raises(StorageCorrupt):
-                await store.read("session:1")
-            assert len(await store.read("session:0")) == 10
-
-    asyncio.run(body())
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "DELETE FROM events WHERE position = 17",
-        "DELETE FROM events WHERE position = 20",
-        "DELETE FROM events WHERE position = 30",
-        "DELETE FROM events WHERE stream = 'session:1'",
-        "DELETE FROM streams WHERE stream = 'session:1'",
-        "UPDATE streams SET version = 9 WHERE stream = 'session:1'",
-        "UPDATE events SET chain = zeroblob(32) WHERE position = 17",
-        "UPDATE meta SET head = 29",
-        "INSERT INTO events SELECT 31, 'session:z', 1, epoch, trace, body, digest, chain FROM events LIMIT 1",
-        "DELETE FROM keys",
-        "UPDATE keys SET value = 'false'",
-        "DELETE FROM erased WHERE position = 32",
-    ],
-)
-def test_what_is_removed_changed_or_added_behind_the_back_is_found(opened, path, statement):
-    async def body():
-        async with opened() as store:
-            epoch = await fill(store)
-            await store.put("key", True)
-            for _ in range(3):
-                await store.append("gone", [a_message(1)], expected=0, epoch=epoch)
-                await store.delete_stream("gone")
-            assert await store.verify() == 30
-            if "31" in statement:
-                change(path, "DELETE FROM erased WHERE position = 31")
-            change(path, statement)
-            with pytest.raises(StorageCorrupt):
-                await store.verify()
-
-    asyncio.run(body())
-
-
-def test_a_missing_event_is_missed_by_readers_too(opened, path):
-    async def body():
-        async with opened() as store:
-            await fill(store)
-            change(path, "DELETE FROM events WHERE position = 17")
-            for look in (
-                store.read("session:1"),
-                store.read("session:1", after=6, limit=1),
-                store.read_all(limit=20),
-                store.read_all(streams="session:1"),
-                store.read_all(streams="*:0"),
-            ):
-                with pytest.raises(StorageCorrupt):
-                    await look
 
     asyncio.run(body())
 
@@ -218,9 +128,9 @@ def test_a_log_that_lost_acknowledged_commits_is_refused_and_kept(opened, path, 
         flip(log, bit)
         for _ in range(2):
             with pytest.raises(StorageCorrupt, match=r"was acknowledged \(restore"):
-                await SqliteStore.open(whole / path.name, ManualClock())
+                await SqliteJournal.open(whole / path.name, ManualClock())
         flip(log, bit)
-        again = await SqliteStore.open(whole / path.name, ManualClock())
+        again = await SqliteJournal.open(whole / path.name, ManualClock())
         assert await again.verify() == 30
         await again.close()
 
@@ -236,7 +146,7 @@ def test_an_older_copy_is_refused_until_its_owner_removes_the_mark(opened, path)
             await fill(store, 0)
         path.write_bytes(older)
         with pytest.raises(StorageCorrupt, match="delete the file"):
-            await SqliteStore.open(path, ManualClock())
+            await SqliteJournal.open(path, ManualClock())
         path.with_name("journal.db.head").unlink()
         async with opened() as store:
             assert await store.verify() == 10
@@ -250,7 +160,7 @@ def test_a_journal_that_vanished_is_not_silently_begun_anew(opened, path):
             await fill(store, 1)
         path.unlink()
         with pytest.raises(StorageCorrupt, match="acknowledged"):
-            await SqliteStore.open(path, ManualClock())
+            await SqliteJournal.open(path, ManualClock())
 
     asyncio.run(body())
 
@@ -258,13 +168,13 @@ def test_a_journal_that_vanished_is_not_silently_begun_anew(opened, path):
 def test_another_history_of_the_same_length_is_recognised(tmp_path):
     async def body():
         for name in ("one", "other"):
-            store = await SqliteStore.open(tmp_path / name, ManualClock())
+            store = await SqliteJournal.open(tmp_path / name, ManualClock())
             epoch = await store.claim()
             await store.append(name, [a_message(1)], expected=0, epoch=epoch)
             await store.close()
         shutil.copy(tmp_path / "other", tmp_path / "one")
         with pytest.raises(StorageCorrupt, match="not the one that was acknowledged"):
-            await SqliteStore.open(tmp_path / "one", ManualClock())
+            await SqliteJournal.open(tmp_path / "one", ManualClock())
 
     asyncio.run(body())
 
@@ -278,36 +188,43 @@ def test_a_damaged_mark_is_refused_and_an_empty_one_is_none(opened, path, flip):
         for bit in range(0, len(content) * 8, 7):
             flip(mark, bit)
             with pytest.raises(StorageCorrupt):
-                await SqliteStore.open(path, ManualClock())
+                await SqliteJournal.open(path, ManualClock())
             mark.write_bytes(content)
         mark.write_bytes(bytes(200))
         async with opened() as store:
             assert await store.verify() == 10
-        assert mark.read_bytes()[: len(content)] == content
+            assert "no high-water mark" in (await store.report()).found
+        async with opened() as store:
+            assert (await store.report()).found.endswith("just as the high-water mark says")
 
     asyncio.run(body())
 
 
-def test_two_stores_on_one_file_never_both_win(opened):
+def test_a_second_store_on_the_file_is_refused_while_the_first_is_open(opened, path):
     async def body():
-        async with opened() as one, opened() as other:
-            first = await fill(one, 1, 3)
-            second = await other.claim()
+        async with opened() as store:
+            await fill(store, 1)
+            for _ in range(2):
+                with pytest.raises(StorageUnavailable, match="another store"):
+                    await SqliteJournal.open(path, ManualClock())
+            assert await store.verify() == 10
+        async with opened() as store:
+            assert await store.verify() == 10
+
+    asyncio.run(body())
+
+
+def test_what_another_program_wrote_between_two_commits_is_seen_by_the_next(opened, path):
+    async def body():
+        async with opened() as store:
+            epoch = await fill(store, 1, 3)
+            change(path, "PRAGMA user_version = 2")  # any write will do
+            await store.append("session:0", [a_message(4)], expected=3, epoch=epoch)
+            with pytest.raises(VersionConflict):
+                await store.append("session:0", [a_message(4)], expected=3, epoch=epoch)
             with pytest.raises(StaleEpoch):
-                await one.append("session:0", [a_message(4)], expected=3, epoch=first)
-            await other.append("session:0", [a_message(4)], expected=3, epoch=second)
-            with pytest.raises(VersionConflict) as caught:
-                await one.append("session:0", [a_message(4)], expected=3, epoch=second)
-            assert caught.value.details["actual"] == 4
-            tries = [
-                store.append("session:race", [a_message(1)], expected=0, epoch=second)
-                for store in (one, other) * 20
-            ]
-            outcomes = await asyncio.gather(*tries, return_exceptions=True)
-            assert sum(isinstance(outcome, list) for outcome in outcomes) == 1
-            assert {type(outcome) for outcome in outcomes} == {list, VersionConflict}
-            assert await one.read_all() == await other.read_all()
-            assert await one.verify() == 5
+                await store.append("session:0", [a_message(4)], expected=4, epoch=epoch + 1)
+            assert await store.verify() == 4
 
     asyncio.run(body())
 
@@ -340,7 +257,7 @@ def test_readers_do_not_wait_for_the_writer(opened):
 
 
 def test_a_writer_that_stays_busy_elsewhere_stores_nothing_and_poisons_nothing(opened, path, monkeypatch):
-    monkeypatch.setattr("mcp_persistence.stores.connection.BUSY", 0.05)
+    monkeypatch.setattr("mcp_persistence.sqlite.connection.BUSY", 0.05)
 
     async def body():
         async with opened() as store:
@@ -405,7 +322,7 @@ def test_closing_finishes_what_is_queued(opened):
 
 def test_a_store_that_nobody_closed_does_not_keep_the_process_alive(path):
     async def body():
-        store = await SqliteStore.open(path, ManualClock())
+        store = await SqliteJournal.open(path, ManualClock())
         await fill(store, 1)
 
     before = threading.active_count()
@@ -489,7 +406,7 @@ def test_whatever_the_work_of_a_transaction_raises_reaches_its_caller_only(opene
 
 def test_five_snapshots_are_kept_and_a_damaged_one_gives_way_to_the_one_before(opened, path):
     async def body():
-        async with opened() as store:
+        async with opened(hot_bytes=0) as store:
             await fill(store, 1)
             for version in range(1, 9):
                 await store.save_snapshot(
@@ -529,14 +446,48 @@ def test_telemetry_hears_of_commits_snapshots_and_recovery(opened):
 
 def test_an_event_of_a_newer_version_is_named_not_guessed(opened, path):
     async def body():
-        from mcp_persistence.integrity import digest
-
-        async with opened() as store:
+        async with opened(hot_bytes=0) as store:
             await fill(store, 1, 1)
             strange = msgspec.msgpack.encode({"event": "from.the.future"})
             content = digest(1, "session:0", 1, 1, None, strange)
             change(path, "UPDATE events SET body = ?, digest = ?", strange, content)
             with pytest.raises(StorageCorrupt, match=r"position 1 .* unknown to this version"):
                 await store.read("session:0")
+
+    asyncio.run(body())
+
+
+def test_the_ids_of_a_decision_are_kept_and_covered_by_the_digest(opened, path):
+    async def body():
+        ids = {"trace_id": "t", "causation_id": "c", "correlation_id": "r"}
+        async with opened(hot_bytes=0) as store:
+            epoch = await store.claim()
+            for number, (name, value) in enumerate(ids.items()):
+                await store.append(f"s:{number}", [a_message(1)], expected=0, epoch=epoch, **{name: value})
+            for number, (name, value) in enumerate(ids.items()):
+                (found,) = await store.read(f"s:{number}")
+                assert {each: getattr(found, each) for each in ids} == dict.fromkeys(ids) | {name: value}
+            assert await store.verify() == 3
+            change(path, "UPDATE events SET causation = correlation, correlation = causation")
+            with pytest.raises(StorageCorrupt):
+                await store.verify()
+
+    asyncio.run(body())
+
+
+def test_a_key_used_twice_in_one_batch_counts_once(opened):
+    async def body():
+        async with opened() as store:
+            epoch = await store.claim()
+            appends = [
+                store.append("s", [a_message(1)], expected=0, epoch=epoch, key="once") for _ in range(20)
+            ]
+            answers = await asyncio.gather(*appends)
+            assert all(answer == answers[0] for answer in answers)
+            assert await store.verify() == 1
+            with pytest.raises(StaleEpoch):  # who may not write learns nothing of keys
+                await store.append("s", [a_message(2)], expected=0, epoch=epoch + 1, key="once")
+            with pytest.raises(CallerMistaken, match="used for other events"):
+                await store.append("s", [a_message(2)], expected=0, epoch=epoch, key="once")
 
     asyncio.run(body())

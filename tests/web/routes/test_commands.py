@@ -29,6 +29,7 @@ from mcp_interface.commands import (
     GetAgent,
     GetSession,
     GetStatus,
+    GetStorage,
     GrantCapability,
     ListAgents,
     ListApprovals,
@@ -45,13 +46,16 @@ from mcp_interface.commands import (
     PostMessage,
     ReadAudit,
     ReadSession,
+    RebuildStorage,
     Refusal,
     RemoveServer,
     RevokeCapability,
     SpawnAgent,
     StopAgent,
+    StorageCheck,
     ToolChange,
     VerifyAudit,
+    VerifyStorage,
     Wish,
 )
 from mcp_interface.errors import CODES, InvalidRecord, UmbrellaError
@@ -67,7 +71,7 @@ from mcp_interface.ids import (
 )
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.session import Session
-from mcp_interface.store import Record
+from mcp_interface.store import Record, StoreReport
 from mcp_interface.tool import ToolInfo, text_result
 from mcp_web.problem import STATUS
 
@@ -102,6 +106,7 @@ CHANGE = ToolChange(server="git", tool="log", before=TOOL, now=TOOL, fingerprint
 REFUSAL = Refusal(
     principal_id=PrincipalId(A), server="git", tool="log", fingerprint="ab", reason="no", by=U, since=NOW
 )
+STORAGE = StoreReport(kind="segments", state="read_only", reason="the disk is full", head=3, streams=1)
 OUTCOME = CallOutcome(execution_id=E, session_id=S, result=text_result("hi"), duration_ms=1.5)
 
 ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
@@ -159,6 +164,9 @@ ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
     ("GET", "/api/audit?since=2026-01-01T00:00:00Z&until=2026-01-01T02:00:00%2B01:00&oldest_first=true", None, 200,
      ReadAudit(since=NOW, until=NOW + timedelta(hours=1), oldest_first=True), EMPTY),
     ("GET", "/api/audit/verify", None, 200, VerifyAudit(), AuditReport(ok=True, entries=3, head="ab")),
+    ("GET", "/api/storage", None, 200, GetStorage(), STORAGE),
+    ("POST", "/api/storage/verify", None, 200, VerifyStorage(), StorageCheck(ok=False, problem="a bit was changed")),
+    ("POST", "/api/storage/rebuild", None, 200, RebuildStorage(), STORAGE),
 ]  # fmt: skip
 
 

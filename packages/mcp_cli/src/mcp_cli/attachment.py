@@ -126,6 +126,11 @@ class Attachment:
         self._session, self._after = session_id, after
         self._switched.set()
 
+    @property
+    def present(self) -> Client | None:
+        """The client when the node is there now; asking wakes nothing."""
+        return None if self._opened is None else self._opened.client
+
     async def client(self) -> Client:
         """Return the connected client; waits for a node that is coming back, and wakes a stopped one.
 

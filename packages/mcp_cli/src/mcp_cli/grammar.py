@@ -51,6 +51,19 @@ SLASHES: Final[tuple[Slash, ...]] = (
     Slash(name="quit", summary="leave; agents go on", group="this screen", aliases=("exit", "q")),
     Slash(name="clear", summary="empty the screen; nothing is forgotten", group="this screen"),
     Slash(name="status", summary="the node at a glance", group="this screen", route=("node", "status")),
+    Slash(
+        name="storage",
+        summary="how the journal is, and whether it is whole",
+        usage="status | verify | rebuild",
+        group="this screen",
+        route=("storage",),
+        default="status",
+        subs=(
+            Sub("status", "how the journal is, and what its last opening found"),
+            Sub("verify", "read the whole journal back"),
+            Sub("rebuild", "make anew what is derived from it"),
+        ),
+    ),
     Slash(name="new", summary="begin a new session with the next message", group="conversation"),
     Slash(
         name="sessions",

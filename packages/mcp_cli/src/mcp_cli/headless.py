@@ -5,10 +5,11 @@ Standard output holds the result only (a table, or exactly one JSON document), s
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import click
+import msgspec
 
 from mcp_cli import terminal
 from mcp_cli.exit_codes import INTERRUPTED, exit_code
@@ -79,12 +80,21 @@ class Headless:
 
     def run(self, job: Job) -> None:
         """Do work that needs a node, print its outcome and end the command with its exit code."""
+        self._end(lambda: self._print(asyncio.run(self._whole(job))))
 
-        async def whole() -> Outcome:
-            async with connected(self._invocation, start=job.start) as (client, _):
+    async def _whole(self, job: Job) -> Outcome:
+        given = self._invocation
+        if job.offline is not None:
+            given = msgspec.structs.replace(given, embed=False)
+        async with AsyncExitStack() as stack:
+            try:
+                client, _ = await stack.enter_async_context(connected(given, start=job.start))
+            except NodeUnavailable:
+                if job.offline is None:
+                    raise
+            else:
                 return await _deadline(job.work(client), job.timeout)
-
-        self._end(lambda: self._print(asyncio.run(whole())))
+        return await _deadline(job.offline(), job.timeout)
 
     def finish(self, make: Callable[[], Outcome]) -> None:
         """Do work that needs no node, print its outcome and end the command with its exit code."""

@@ -40,6 +40,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to start a node when none runs."""
     timeout: float | None = 600.0
     """Seconds until it counts as failed; None: the work has a deadline of its own."""
+    offline: Callable[[], Awaitable[Outcome]] | None = None
+    """What is done instead when no node runs; none is started then, not even in this process."""
 
 
 class Runner(Protocol):
@@ -88,9 +90,10 @@ def run(
     *,
     start: bool = True,
     timeout: float | None = 600.0,
+    offline: Callable[[], Awaitable[Outcome]] | None = None,
 ) -> None:
     """Hand a command's work to whoever carries it out; see `Job`."""
-    _runner(ctx).run(Job(work=work, start=start, timeout=timeout))
+    _runner(ctx).run(Job(work=work, start=start, timeout=timeout, offline=offline))
 
 
 def finish(ctx: click.Context, make: Callable[[], Outcome]) -> None:

@@ -156,7 +156,13 @@ async def run_plain(
         if resume is None and not latest and face._source.isatty():
             face.show(first_steps(repl.status))
         await repl.open(resume, latest)
-        await face.read()
+        await repl.storage.look()
+        watching = asyncio.create_task(repl.storage.run())
+        try:
+            await face.read()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -13,9 +13,10 @@ from mcp_cli.untrusted import compact_json, one_line, printable, readable_json
 from mcp_interface.agent import AgentRecord
 from mcp_interface.approval import Approval
 from mcp_interface.capability import AuditEntry, Capability
-from mcp_interface.commands import AuditReport, CallOutcome, Check, NodeStatus, Page
+from mcp_interface.commands import AuditReport, CallOutcome, Check, NodeStatus, Page, StorageCheck
 from mcp_interface.server import ServerStatus
 from mcp_interface.session import Session
+from mcp_interface.store import StoreReport
 from mcp_interface.tool import ToolInfo
 
 STATE_TONES: Final[dict[str, Tone]] = {
@@ -28,6 +29,9 @@ STATE_TONES: Final[dict[str, Tone]] = {
     "waiting": "warn",
     "warning": "warn",
     "revoked": "warn",
+    "writable": "ok",
+    "read_only": "bad",
+    "closed": "bad",
     "failed": "bad",
     "error": "bad",
     "denied": "bad",
@@ -348,8 +352,70 @@ def checks(found: Sequence[Check], title: str = "") -> Sheet:
     return Sheet(columns=("", "check", "what was found", "what to do"), rows=rows, title=title)
 
 
-def status(node: NodeStatus, now: datetime) -> Facts:
-    """The node at a glance."""
+def found(report: StoreReport) -> str:
+    """What the last opening of the journal did beyond opening it: after a crash, a cut, an upgrade; else empty.
+
+    A report begins with what the journal holds and adds, behind a semicolon each, what was out of the ordinary.
+    """
+    return news(report.found)
+
+
+def news(found: str) -> str:
+    """What is out of the ordinary in the line of an opening."""
+    return one_line(found.partition("; ")[2], 200)
+
+
+def size(count: int) -> str:
+    """Say a number of bytes in its largest unit."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def unwritable(report: StoreReport) -> str:
+    """Why the journal takes nothing at the moment; empty when it does."""
+    if report.state == "writable":
+        return ""
+    return one_line(report.reason, 400) or f"the journal is {report.state.replace('_', '-')}"
+
+
+def storage(report: StoreReport, *, resting: bool = False) -> Facts:
+    """How the journal is; resting: no node runs."""
+    tones: dict[str, Tone] = {"ok": "plain", "warning": "warn", "error": "bad"}
+    return facts(
+        (
+            "journal",
+            Cell("resting, no node runs", "dim")
+            if resting
+            else Cell(report.state.replace("_", "-"), STATE_TONES[report.state]),
+        ),
+        ("why", Cell(printable(report.reason), "bad") if not resting else ""),
+        ("found", Cell(printable(report.found), "warn" if found(report) else "plain")),
+        ("events", f"{report.head:,} in {report.streams:,} streams"),
+        ("kind", report.kind),
+        ("size", size(report.size_bytes) + (f" in {report.segments} segments" if report.segments else "")),
+        ("disk", Cell(f"{report.disk_used:.0%} in use", tones[report.disk])),
+        note="" if report.disk == "ok" else "make room: a full disk makes the journal read-only",
+    )
+
+
+def storage_check(check: StorageCheck) -> Facts:
+    """The outcome of reading the journal back."""
+    known = {name: value for name, value in check.details.items() if name != "found"}
+    said = "\n".join(f"{name} {compact_json(value, 120)}" for name, value in known.items())
+    return facts(
+        ("journal", Cell("whole", "ok") if check.ok else Cell("damaged", "bad")),
+        ("sound", f"{check.events:,} events" if check.ok or check.events else ""),
+        ("problem", Cell(printable(check.problem), "bad")),
+        ("what to do", Cell(printable(check.remedy), "accent")),
+        ("details", Cell(printable(said), "dim")),
+        ("found", Cell(news(str(check.details.get("found", ""))), "warn")),
+    )
+
+
+def status(node: NodeStatus, now: datetime, journal: StoreReport | None = None) -> Facts:
+    """The node at a glance; the journal is told more of when there is news."""
     model = f"{node.model.provider} {node.model.model}".strip()
     return facts(
         ("node", Cell(f"running (process {node.pid})", "ok")),
@@ -357,6 +423,8 @@ def status(node: NodeStatus, now: datetime) -> Facts:
         ("data", node.data_dir),
         ("started", f"{ago(node.started_at, now)}, epoch {node.epoch}"),
         ("journal", f"{node.position} events"),
+        ("found", Cell(found(journal), "warn") if journal is not None else ""),
+        ("read-only", Cell(unwritable(journal), "bad") if journal is not None else ""),
         ("sessions", str(node.sessions)),
         ("agents", str(node.agents)),
         ("servers", str(node.servers)),

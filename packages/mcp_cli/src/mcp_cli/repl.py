@@ -8,7 +8,7 @@ call, so that opening and closing a REPL leaves nothing behind.
 import asyncio
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, get_args
 
@@ -24,6 +24,7 @@ from mcp_cli.sheet import Cell, Facts, Prose, Sheet, Shown, facts, row
 from mcp_cli.terminal import json_document
 from mcp_cli.transcript import EMPTY, ToolCard, Transcript, fold
 from mcp_cli.untrusted import one_line, printable
+from mcp_cli.watching import StorageWatch
 from mcp_interface.client import Notice
 from mcp_interface.commands import (
     CancelTurn,
@@ -34,7 +35,14 @@ from mcp_interface.commands import (
     NodeStatus,
     PostMessage,
 )
-from mcp_interface.errors import CallerMistaken, DeadlineExceeded, ErrorBody, NotFound, UmbrellaError
+from mcp_interface.errors import (
+    CallerMistaken,
+    DeadlineExceeded,
+    ErrorBody,
+    NotFound,
+    StorageUnavailable,
+    UmbrellaError,
+)
 from mcp_interface.events import TurnEnded
 from mcp_interface.ids import SessionId
 from mcp_interface.session import Profile, Session
@@ -95,6 +103,7 @@ class Repl:
         self.invocation = invocation
         self.face = face
         self.attachment = Attachment(opener, invocation.clock, self)
+        self.storage = StorageWatch(self.attachment, invocation.clock, face.show, face.changed)
         self.transcript: Transcript = EMPTY
         self.session_id: SessionId | None = None
         self.profile: Profile = "careful"
@@ -104,6 +113,8 @@ class Repl:
         """The session that could be resumed."""
         self._moved = asyncio.Event()
         self._attached = False
+        self._excused = False
+        """Whether it was said why there is no node to begin with."""
         self._posted = 0
         """Position of the latest message of ours."""
         self._answered = 0
@@ -142,6 +153,9 @@ class Repl:
             self._attached = True
             if self.status is not None:
                 self.face.show(Prose("attached again", "ok"))
+        elif state == "lost" and self.status is None and not self._excused:
+            self._excused = True  # it is tried again and again, and said once
+            self.face.show(Prose(detail, "bad"))
         self.face.changed()
 
     # -- doing things -------------------------------------------------------------------------------------
@@ -177,6 +191,8 @@ class Repl:
                         ErrorBody(code="invalid_input", message=parsed.message, remedy=parsed.remedy)
                     )
         except UmbrellaError as error:
+            if isinstance(error, StorageUnavailable):
+                self.storage.refused(error)
             self.face.complain(error.body())
 
     async def stop_turn(self) -> bool:
@@ -233,11 +249,11 @@ class Repl:
         words = [*order.slash.route, *order.words]
         if order.slash.name == "call" and "--session" not in words and len(order.words) >= 2:
             words += ["--session", await self._ensure(f"/call {' '.join(order.words[:2])}")]
-        jobs = self._read(words, order)
-        client = await self.attachment.client() if jobs else None
-        for job in jobs:
-            if client is not None:
-                await self._do(job, client, order)
+        for job in self._read(words, order):
+            if job.offline is not None and self.attachment.state in {"lost", "stopped"}:
+                await self._do(job, job.offline(), order)
+            else:
+                await self._do(job, job.work(await self.attachment.client()), order)
 
     def _read(self, words: Sequence[str], order: Order) -> list[Job]:
         """Let the shell's own parser read the words; help and usage errors are shown."""
@@ -260,10 +276,10 @@ class Repl:
                 self.face.show(outcome.shown)
         return collector.jobs
 
-    async def _do(self, job: Job, client: Any, order: Order) -> None:
+    async def _do(self, job: Job, work: Awaitable[Outcome], order: Order) -> None:
         try:
             async with asyncio.timeout(job.timeout):
-                outcome = await job.work(client)
+                outcome = await work
         except TimeoutError as error:
             raise DeadlineExceeded("no answer in time", "the work may still be going on") from error
         except UmbrellaError as error:

@@ -8,6 +8,7 @@ from mcp_core.settings import Settings
 
 if TYPE_CHECKING:
     from mcp_core.gateway.remote import SocketClient
+    from mcp_core.maintenance import inspect_storage, rebuild_storage, report_storage
     from mcp_core.node import Node
     from mcp_core.protocol.configuration import (
         format_configuration,
@@ -23,9 +24,12 @@ __all__ = [
     "Settings",
     "SocketClient",
     "format_configuration",
+    "inspect_storage",
     "open_door",
     "read_configuration",
+    "rebuild_storage",
     "references",
+    "report_storage",
     "without_secrets",
 ]
 
@@ -33,8 +37,11 @@ _LATE = {
     "Node": "mcp_core.node",
     "SocketClient": "mcp_core.gateway.remote",
     "format_configuration": "mcp_core.protocol.configuration",
+    "inspect_storage": "mcp_core.maintenance",
     "read_configuration": "mcp_core.protocol.configuration",
+    "rebuild_storage": "mcp_core.maintenance",
     "references": "mcp_core.protocol.expansion",
+    "report_storage": "mcp_core.maintenance",
     "without_secrets": "mcp_core.protocol.configuration",
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mcp_core.daemon import BUSY
 from mcp_core.node import Node
 from mcp_core.settings import Settings
-from mcp_interface.errors import LostRace, UmbrellaError
+from mcp_interface.errors import LostRace, StorageCorrupt, UmbrellaError
 
 
 async def run(settings: Settings) -> None:
@@ -39,6 +39,8 @@ def main() -> int:
         asyncio.run(run(settings))
     except UmbrellaError as error:
         sys.stderr.write(f"error: {error.message}\nremedy: {error.remedy}\n")
+        if isinstance(error, StorageCorrupt):
+            sys.stderr.write("what is sound and what is not: umbrella storage verify\n")
         return BUSY if isinstance(error, LostRace) else 1
     return 0
 

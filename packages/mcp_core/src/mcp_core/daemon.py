@@ -33,7 +33,9 @@ class DataDir:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.journal = root / "journal.db"
+        self.journal = root / "journal"
+        self.old_journal = root / "journal.db"
+        """Where the first versions kept it."""
         self.audit = root / "audit.jsonl"
         self.logs = root / "logs"
         self.log = self.logs / "node.log"

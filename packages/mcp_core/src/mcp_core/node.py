@@ -29,6 +29,7 @@ from mcp_core.gateway.handlers.node import Birth, NodeCommands
 from mcp_core.gateway.handlers.security import AuditTrail, SecurityCommands
 from mcp_core.gateway.handlers.servers import ServerCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
+from mcp_core.gateway.handlers.storage import StorageCommands
 from mcp_core.gateway.handlers.tools import ToolCommands
 from mcp_core.gateway.listener import Listener
 from mcp_core.gateway.local import LocalClient
@@ -181,6 +182,7 @@ class Node:
             sessions, directory, router, caller, ground.kernel, ground.desk, ground.journal, clock, entropy
         )
         gateway = self._open_gateway(ground, sessions, directory, toolbox, book, models, recovered)
+        stack.push_async_callback(conversations.close)
         gateway.serve(conversations.handlers())
         servers = ServerCommands(toolbox, sessions, directory, caller, ground.journal, clock, ground.owner)
         gateway.serve(servers.handlers())
@@ -196,6 +198,7 @@ class Node:
         for session_id in waiting:
             conversations.wake(sessions.get(session_id))
         await listener.open(ground.place.socket)
+        await tell_storage(ground.store)
         log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
 
     def _builtin(self, ground: Ground, models: Lender) -> dict[str, Sequence[Tool]]:
@@ -245,14 +248,16 @@ class Node:
 
     async def _break_ground(self, stack: AsyncExitStack) -> Ground:
         """What everything stands on: the directory, the store, the audit, the kernel."""
-        from mcp_persistence import SqliteStore
+        from mcp_persistence import open_journal
         from mcp_security import Approvals, AuditLog, FilesystemGate, Kernel
 
         clock, entropy = self._clock, self._entropy
         place = DataDir(self.settings.data_dir)
         stack.callback(place.lock().close)
         self.owner_token = place.make_token(entropy)
-        store = await SqliteStore.open(place.journal, clock, self.telemetry)
+        store = await open_journal(
+            place.journal, clock, self.telemetry, entropy=entropy, before=place.old_journal
+        )
         stack.push_async_callback(store.close)
         bus = Bus(store, await store.head())
         journal = Journal(store, await store.claim(), bus)
@@ -326,6 +331,7 @@ class Node:
         node = NodeCommands(
             birth,
             ground.journal,
+            ground.store,
             sessions,
             directory,
             toolbox,
@@ -336,6 +342,7 @@ class Node:
         )
         gateway.serve(node.handlers())
         gateway.serve(SecurityCommands(ground.audit, logins).handlers())
+        gateway.serve(StorageCommands(ground.store, ground.owner).handlers())
         agents = AgentCommands(directory, sessions, ground.kernel, toolbox, book, ground.owner)
         gateway.serve(agents.handlers())
         gateway.serve(ToolCommands(toolbox, book, ground.kernel, ground.owner).handlers())
@@ -380,6 +387,14 @@ class Node:
             bus.pass_by(ServerChanged(name=status.name, state=status.state, error=status.error))
 
         return changed
+
+
+async def tell_storage(store: Store) -> None:
+    """Log how the journal was found, in one line."""
+    report = await store.report()
+    log.info("the journal: %s", report.found or f"{report.head} events")
+    if report.state != "writable":
+        log.warning("the journal is %s: %s", report.state, report.reason)
 
 
 async def give_up(work: "asyncio.Future[list[None]]") -> None:

@@ -9,8 +9,10 @@ Every struct of this package is serializable, by `to_external` and `from_externa
 What knows rules of its own beyond types is `Validatable`; reading does not check them, `validate` does.
 """
 
-from collections.abc import Hashable
+import json
+from collections.abc import Callable, Hashable
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
@@ -116,6 +118,11 @@ def decode_disk(data: bytes, kind: type[T] | Any) -> T:
     return value
 
 
+def disk_decoder(kind: Any) -> Callable[[Any], Any]:
+    """Reader of one type for whoever reads many: as `decode_disk`, but msgspec's errors come untranslated."""
+    return _disk_reader(cast("Hashable", kind)).decode
+
+
 def to_external(value: Any) -> Any:
     """Turn any struct into JSON-compatible builtins; times become ISO 8601 text, sealed values None.
 
@@ -138,6 +145,19 @@ def from_external(data: Any, kind: type[T] | Any) -> T:
         return msgspec.convert(data, type=kind, dec_hook=_seal)
     except _UNREADABLE as error:
         raise InvalidRecord("malformed", f"not a valid {_name(kind)}: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def fingerprint(kind: Any) -> str:
+    """Name the shape of a type: 16 hex digits that change when a field, a type or a default does."""
+    schema = msgspec.json.schema(kind, schema_hook=_opaque)
+    for each in schema.get("$defs", {}).values():
+        each.pop("description", None)  # a docstring is no shape
+    return sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _opaque(kind: type) -> dict[str, str]:
+    return {"description": kind.__name__}
 
 
 def _unencodable(value: Any, error: Exception) -> InvalidRecord:

@@ -24,7 +24,7 @@ from mcp_interface.ids import (
 )
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.session import Profile, Session
-from mcp_interface.store import Record
+from mcp_interface.store import Record, StoreReport
 from mcp_interface.tool import ToolInfo, ToolResult
 
 R = TypeVar("R")
@@ -474,6 +474,33 @@ class VerifyAudit(Command[AuditReport], frozen=True, kw_only=True, tag="audit.ve
     """Check the audit chain on the node."""
 
 
+# -- storage ---------------------------------------------------------------------------------------------
+
+
+class StorageCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcome of reading the whole journal back."""
+
+    ok: bool
+    events: int = 0
+    """Sound ones."""
+    problem: str = ""
+    """What is wrong, where, and what is sound besides."""
+    remedy: str = ""
+    details: dict[str, Any] = {}
+
+
+class GetStorage(Command[StoreReport], frozen=True, kw_only=True, tag="storage.status"):
+    """How the journal is, and what its last opening found."""
+
+
+class VerifyStorage(Command[StorageCheck], frozen=True, kw_only=True, tag="storage.verify"):
+    """Read the whole journal back and compare it with what was written."""
+
+
+class RebuildStorage(Command[StoreReport], frozen=True, kw_only=True, tag="storage.rebuild"):
+    """Make anew, from the journal, whatever is derived from it."""
+
+
 AnyCommand = (
     GetStatus
     | GetHealth
@@ -512,6 +539,9 @@ AnyCommand = (
     | ExplainAccess
     | ReadAudit
     | VerifyAudit
+    | GetStorage
+    | VerifyStorage
+    | RebuildStorage
 )
 """Every command; what a frame may carry."""
 

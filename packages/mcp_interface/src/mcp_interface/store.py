@@ -3,11 +3,15 @@
 Acknowledged means durable: a coroutine that writes returns only after the bytes are synced. Streams are
 named `session:<id>`, `agent:<id>`, `security`, `servers`. Versions count from 1 within a stream, positions
 count from 1 over the whole store, and a position once visible is never preceded by a later arrival.
-Production: `mcp_persistence.SqliteStore`; in memory: `testing.MemoryStore`.
+
+Cancelling a writer either withdraws the write, and raises, or comes too late: then the write goes through, the
+coroutine returns as if nothing had been, and the cancellation is delivered at the caller's next await.
+
+Production: `mcp_persistence.SegmentJournal` and `SqliteJournal`; in memory: `testing.MemoryStore`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -22,7 +26,7 @@ PAGE: Final = 1000
 """Most records that one read returns."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event at rest."""
 
     position: int
@@ -34,6 +38,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Which writer wrote it."""
     event: Event
     trace_id: TraceId | None = None
+    causation_id: str | None = None
+    """What led to it: the id of a message, an execution or another decision."""
+    correlation_id: str | None = None
+    """What it belongs to as a whole, such as a run."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +50,70 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     version: int
     schema: str
-    """Names the shape of `state`; a reader that does not know it replays from the start."""
+    """Names the shape of `state` and its version, `<name>/<n>`; a reader that does not know it replays."""
     state: bytes
     taken_at: Instant
+    fingerprint: str = ""
+    """`codec.fingerprint` of the state's type: a shape changed without a new version is noticed."""
+    position: int = 0
+    """Position of the event at `version`: a recovery of many states begins to read behind it."""
+
+
+class SnapshotPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """When the next snapshot of a stream is due: by count or by time, whichever comes first."""
+
+    events: int = 500
+    seconds: float = 300.0
+
+    def is_due(self, events: int, seconds: float) -> bool:
+        """Tell whether so many events, and so much time, since the last one are enough."""
+        return events >= self.events or (events > 0 and seconds >= self.seconds)
+
+
+class Append(msgspec.Struct, frozen=True, kw_only=True):
+    """Events for the end of one stream, as a part of a `Decision`."""
+
+    stream: str
+    events: Sequence[Event]
+    expected: int
+    """The version last seen; zero means the stream must not exist yet."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step of work leaves behind: results, state, timers, outgoing messages. All of it or none."""
+
+    appends: Sequence[Append] = ()
+    """Each stream once."""
+    puts: dict[str, Any] = {}
+    """Keys to set, as `KeyValueStore.put`."""
+    deletes: Sequence[str] = ()
+    """Keys to remove."""
+    key: str | None = None
+    """Idempotency key, unique in the store: a decision that was made already is not made again."""
+    trace_id: TraceId | None = None
+    causation_id: str | None = None
+    correlation_id: str | None = None
+
+
+class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How a store is."""
+
+    kind: str
+    """`segments`, `sqlite` or `memory`."""
+    state: Literal["writable", "read_only", "closed"]
+    reason: str = ""
+    """Why it is not writable, and what ends that."""
+    found: str = ""
+    """One line: what the last opening found; what it did behind the first `; `."""
+    head: int
+    streams: int
+    size_bytes: int = 0
+    """What it takes on the disk."""
+    segments: int = 0
+    disk: Literal["ok", "warning", "error"] = "ok"
+    """Warning beyond 85 % of the file system, error beyond 95 %."""
+    disk_used: float = 0.0
+    """Share of the file system in use, 0 to 1."""
 
 
 class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,26 +141,33 @@ class EventStore(Protocol):
         *,
         expected: int,
         epoch: int,
+        key: str | None = None,
         trace_id: TraceId | None = None,
+        causation_id: str | None = None,
+        correlation_id: str | None = None,
     ) -> list[Record]:
         """Add events to the end of one stream, all or none, durable on return.
-
-        Cancelling the caller does not tell whether the events are in; read again.
 
         Args:
             stream: Which history to extend; up to 200 printable characters.
             events: One or more; an empty sequence is a mistake, not a no-op.
             expected: The version last seen; zero means the stream must not exist yet.
             epoch: What `claim` gave.
-            trace_id: Kept with each record.
+            key: Idempotency key, up to 200 printable characters, unique in the store. When events were
+                appended with it before, nothing is written and those records are returned, whatever
+                `expected` says; without those of streams that were removed since.
+            trace_id: Kept with each record, as are the next two.
+            causation_id: What led to it.
+            correlation_id: What it belongs to.
 
         Returns:
             The records as stored, in order.
 
         Raises:
-            CallerMistaken: No events, or a bad stream name.
+            CallerMistaken: No events, a bad stream name, or a key that was used for other events.
             VersionConflict: The stream is elsewhere; `details["actual"]` says where.
             StaleEpoch: Another writer has claimed the store.
+            TooMuch: Too many writes wait already; nothing was stored.
             StorageUnavailable: The disk refused; whether the events are in is not known.
         """
         ...
@@ -108,6 +184,14 @@ class EventStore(Protocol):
 
     async def read_all(self, *, after: int = 0, limit: int = PAGE, streams: str = "*") -> list[Record]:
         """Records of all streams that match a glob, with position > `after`, in order of position."""
+        ...
+
+    def subscribe(self, *, after: int = 0, streams: str = "*") -> AsyncGenerator[Record]:
+        """Records of matching streams behind `after`, then each new one once it is durable; without end.
+
+        In order of position, without a gap, none twice; resumed by the position of the last record seen. A
+        slow reader holds nobody up and loses nothing. Closing the generator, or the store, ends it.
+        """
         ...
 
     async def head(self) -> int:
@@ -134,12 +218,18 @@ class EventStore(Protocol):
         """Keep the latest snapshots of a stream.
 
         Raises:
-            CallerMistaken: It is ahead of its stream.
+            CallerMistaken: It is ahead of its stream, or of no event at all.
         """
         ...
 
     async def load_snapshot(self, stream: str) -> Snapshot | None:
         """The newest sound snapshot; damaged ones are passed over."""
+        ...
+
+    async def load_snapshots(
+        self, pattern: str = "*", *, after: str = "", limit: int = PAGE
+    ) -> list[Snapshot]:
+        """The newest sound snapshot of each stream that matches a glob and has one, by name, behind `after`."""
         ...
 
 
@@ -160,10 +250,17 @@ class Transaction(Protocol):
 
 
 class KeyValueStore(Protocol):
-    """Small durable facts by name. Values are JSON-compatible; falsy ones are values too."""
+    """Small durable facts by name. Values are JSON-compatible; falsy ones are values too.
+
+    A name has 1 to 512 printable characters.
+    """
 
     async def put(self, key: str, value: Any) -> None:
-        """Set a key, durable on return."""
+        """Set a key, durable on return.
+
+        Raises:
+            CallerMistaken: It cannot be a name, or the value is not JSON-compatible.
+        """
         ...
 
     async def get(self, key: str) -> Any:
@@ -188,7 +285,40 @@ class KeyValueStore(Protocol):
 
 
 class Store(EventStore, KeyValueStore, Protocol):
-    """Both flavours over one medium, opened and closed together."""
+    """Both flavours over one medium, opened and closed together.
+
+    When the medium refuses a write, the store turns read-only: whoever waits is told, later writes are refused
+    with `StorageUnavailable`, reading goes on. It looks at the medium again by itself and is writable once that
+    has healed.
+    """
+
+    async def commit(self, decision: Decision, *, epoch: int) -> list[Record]:
+        """Make a decision durable: all of its appends and keys at once, or nothing.
+
+        Returns:
+            The records in order of `appends`; those of the first time when the idempotency key is known.
+
+        Raises:
+            CallerMistaken: It is empty, names a stream or a key twice, or its key was used for another.
+            VersionConflict, StaleEpoch, TooMuch, StorageUnavailable: As `append`.
+        """
+        ...
+
+    async def report(self) -> StoreReport:
+        """Say how the store is; also when it is closed."""
+        ...
+
+    async def verify(self) -> int:
+        """Read everything back and compare it with what was written; gives the number of events.
+
+        Raises:
+            StorageCorrupt: Something is missing, changed or added; says where, and what is sound.
+        """
+        ...
+
+    async def rebuild(self) -> None:
+        """Make anew, from the history, whatever can be derived from it."""
+        ...
 
     async def close(self) -> None:
         """Finish what is queued, then release the medium; harmless when repeated."""

@@ -4,19 +4,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcp_interface.testing import MemoryStore
-    from mcp_persistence.stores.sqlite import SqliteStore
+    from mcp_persistence.migrate import open_journal
+    from mcp_persistence.stores.segments import SegmentJournal
+    from mcp_persistence.stores.sqlite import SqliteJournal
+    from mcp_persistence.upcast import EventCodec, Upcaster, Upcasters
 
-__all__ = ["MemoryStore", "SqliteStore"]
+__all__ = [
+    "EventCodec",
+    "MemoryStore",
+    "SegmentJournal",
+    "SqliteJournal",
+    "Upcaster",
+    "Upcasters",
+    "open_journal",
+]
+
+_HOMES = {
+    "EventCodec": "mcp_persistence.upcast",
+    "MemoryStore": "mcp_interface.testing",
+    "SegmentJournal": "mcp_persistence.stores.segments",
+    "SqliteJournal": "mcp_persistence.stores.sqlite",
+    "Upcaster": "mcp_persistence.upcast",
+    "Upcasters": "mcp_persistence.upcast",
+    "open_journal": "mcp_persistence.migrate",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Late: the command line imports this package's name long before it opens a file, if ever.
-    if name == "SqliteStore":
-        from mcp_persistence.stores.sqlite import SqliteStore
+    if name in _HOMES:
+        from importlib import import_module
 
-        return SqliteStore
-    if name == "MemoryStore":
-        from mcp_interface.testing import MemoryStore
-
-        return MemoryStore
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,7 +35,7 @@ def check_stream(name: str) -> None:
     Raises:
         CallerMistaken: As `can_be_stream`.
     """
-    if not can_be_stream(name):
+    if not (0 < len(name) <= MAX_STREAM and name.isprintable()):  # as `can_be_stream`, on the hottest path
         raise CallerMistaken(
             f"{name[:60]!r} cannot name a stream", f"use 1 to {MAX_STREAM} printable characters"
         )
@@ -49,6 +49,18 @@ def check_key(key: str) -> None:
     """
     if not can_be_key(key):
         raise CallerMistaken(f"{key[:60]!r} cannot be a key", f"use 1 to {MAX_KEY} printable characters")
+
+
+def check_idempotency_key(key: str) -> None:
+    """Refuse what cannot be an idempotency key.
+
+    Raises:
+        CallerMistaken: As `can_be_stream`.
+    """
+    if not can_be_stream(key):
+        raise CallerMistaken(
+            f"{key[:60]!r} cannot be an idempotency key", f"use 1 to {MAX_STREAM} printable characters"
+        )
 
 
 def check_glob(pattern: str) -> None:

@@ -1,170 +1,272 @@
-"""What is checked before a journal is trusted: a little at every opening, everything on request.
+"""Bringing many states back: each from its snapshot and the events behind it, in one pass over the journal.
 
-Opening checks what later reads build on without looking again: the summary, the high-water mark, the last
-link of the chain and the sums of the small tables; its price does not grow with the number of events.
-`Verification` reads all of it. Both only read, so that what is left of a damaged file stays as it is.
+What is needed first comes first: `recover` takes families of streams in the order of their importance
+(security, then agents, then conversations), reports how far it is, and passes over a stream whose state
+cannot be rebuilt, naming it, so that one damaged conversation does not keep a node from starting. Whoever
+needs one state only reads that stream: see `Recovery.one`. Pure over a store; knows no disk.
 """
 
-import sqlite3
-from typing import Any
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from mcp_interface.errors import StorageCorrupt
-from mcp_interface.store import PAGE
-from mcp_persistence.highwater import Mark
-from mcp_persistence.integrity import ZERO, Meta, link, toggle
-from mcp_persistence.reading import check_value
-from mcp_persistence.rows import EVENT_COLUMNS, RESTORE, STREAM_COLUMNS, check_event, head_of
-from mcp_persistence.schema import read_meta
+from mcp_interface.errors import StorageCorrupt, UmbrellaError
+from mcp_interface.store import EventStore, Record, Snapshot, StreamInfo
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
+WORTH_A_PASS: Final = 64
+"""Streams with events behind their snapshots from which on one pass over the journal is cheaper than reads."""
 
 
-def check_blank(mark: Mark | None) -> None:
-    """Refuse to begin anew where a mark says that there was a journal.
+FAR: Final = 20_000
+"""Events to be read for nothing from which on it is worth while to read some streams on their own."""
 
-    Raises:
-        StorageCorrupt: There was.
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a recovery is."""
+
+    family: str
+    """Glob of the streams that are being brought back."""
+    streams: int
+    """How many of them are back."""
+    of: int
+    events: int
+    """Applied so far, all families together."""
+
+
+class Found(msgspec.Struct):
+    """What a recovery came to."""
+
+    streams: int = 0
+    events: int = 0
+    from_snapshots: int = 0
+    """Streams that did not have to be replayed from their beginning."""
+    failed: dict[str, str] = {}
+    """Streams that are not back, and why."""
+
+    def line(self) -> str:
+        """One line for a person."""
+        text = f"{self.streams:,} states back, {self.from_snapshots:,} from snapshots, {self.events:,} events applied"
+        return f"{text}; {len(self.failed):,} could not be rebuilt" if self.failed else text
+
+
+class Family(msgspec.Struct, Generic[S]):
+    """States of one kind.
+
+    Each function concerns one stream; raising an `UmbrellaError` means that its state cannot be rebuilt.
     """
-    if mark is not None and mark.commits > 0:
-        raise _behind(mark, Meta())
+
+    streams: str
+    """Glob of their streams."""
+    initial: Callable[[str], S]
+    """The state of a stream before its first event."""
+    restore: Callable[[Snapshot], S | None]
+    """A state from a snapshot; None when its shape is unknown."""
+    apply: Callable[[S, Record], None]
+    """Moves a state on."""
+    done: Callable[[str, S, int], None]
+    """Told of each state that is back, with its stream and version; the streams changed last come first."""
 
 
-def check_opened(db: sqlite3.Connection, mark: Mark | None) -> Meta:
-    """Check what reads build on.
+class _Coming(Generic[S]):
+    """A state on its way back."""
 
-    Raises:
-        StorageCorrupt: The journal lacks something that was acknowledged, or a table is damaged.
+    __slots__ = ("info", "snapshot", "state", "version")
+
+    def __init__(self, info: StreamInfo, snapshot: Snapshot | None, state: S, version: int) -> None:
+        self.info = info
+        self.snapshot = snapshot
+        self.state = state
+        self.version = version
+
+
+class Recovery(Generic[S]):
+    """Brings one family back.
+
+    Args:
+        store: Where it rests.
+        family: What the states are.
+        found: Added to.
+        report: Told of the progress, at most once a page.
     """
-    meta = read_meta(db)
-    if mark is not None:
-        if meta.commits < mark.commits or meta.head < mark.head:
-            raise _behind(mark, meta)
-        if _link_at(db, mark.head) != mark.chain:
-            raise StorageCorrupt(
-                f"the event at position {mark.head} is not the one that was acknowledged",
-                RESTORE,
-                {"position": mark.head},
-            )
-    if _link_at(db, meta.head) != meta.chain:
-        raise StorageCorrupt(
-            f"the last event, at position {meta.head}, does not fit the chain",
-            RESTORE,
-            {"position": meta.head},
-        )
-    _check_sums(db, meta)
-    return meta
 
+    def __init__(
+        self, store: EventStore, family: Family[S], found: Found, report: Callable[[Progress], None]
+    ) -> None:
+        self._store = store
+        self._family = family
+        self._found = found
+        self._report = report
+        self._back = 0
+        self._all = 0
+        self._given_up: set[str] = set()
 
-class Verification:
-    """Follows the whole chain, a page at a time, within one read transaction of its own connection."""
+    async def run(self) -> None:
+        """Bring all states back."""
+        coming = await self._begin()
+        self._all = len(coming)
+        behind = {name: each for name, each in coming.items() if each.version < each.info.version}
+        for name in [name for name in coming if name not in behind]:
+            self._finish(coming[name])
+        self._tell()
+        if len(behind) > WORTH_A_PASS:
+            order = sorted(behind.values(), key=_known)
+            # a few that rest since long must not make everybody else's pass begin with them
+            early = WORTH_A_PASS if _known(order[WORTH_A_PASS]) - _known(order[0]) > FAR else 0
+            await self._pass({each.info.stream: each for each in order[early:]})
+            behind = {
+                name: each
+                for name, each in behind.items()
+                if each.version < each.info.version and name not in self._given_up
+            }
+        for each in sorted(behind.values(), key=_changed, reverse=True):
+            await self._read_on(each)
+            self._tell()
 
-    def __init__(self) -> None:
-        self._meta = Meta()
-        self._position = 0
-        self._chain = ZERO
-        self._versions: dict[str, int] = {}
-        self._records = 0
-
-    def begin(self, db: sqlite3.Connection) -> None:
-        """Fix the view that is verified."""
-        db.execute("BEGIN")
-        self._meta = read_meta(db)
-
-    def step(self, db: sqlite3.Connection) -> bool:
-        """Follow the chain for one page; tells whether there is more.
+    async def one(self, stream: str) -> tuple[S, int]:
+        """Bring one state back, now; gives its version too.
 
         Raises:
-            StorageCorrupt: Names the position that is missing or not as it was written.
+            NotFound: There is no such stream.
+            StorageCorrupt: It cannot be read.
         """
-        last = min(self._position + PAGE, self._meta.head)
-        window = (self._position, last)
-        events = db.execute(
-            f"SELECT {EVENT_COLUMNS}, chain FROM events WHERE position > ? AND position <= ?",  # noqa: S608
-            window,
-        )
-        found: dict[int, tuple[Any, ...]] = {row[0]: row for row in events}
-        erased = db.execute(
-            "SELECT position, digest, chain FROM erased WHERE position > ? AND position <= ?", window
-        )
-        gone = {row[0]: row[1:] for row in erased}
-        for position in range(self._position + 1, last + 1):
-            if (position in found) == (position in gone):
-                raise _broken(position)
-            if position in found:
-                self._check_version(found[position])
-                content, chain = found[position][6:]
-            else:
-                content, chain = gone[position]
-            if not isinstance(content, bytes) or link(self._chain, content) != chain:
-                raise _broken(position)
-            self._chain = chain
-        self._position = last
-        return last < self._meta.head
+        info = await self._store.stream_info(stream)
+        snapshot = await self._store.load_snapshot(stream)
+        each = self._from(info, snapshot)
+        while each.version < info.version and (page := await self._store.read(stream, after=each.version)):
+            self._apply(each, page)
+        return each.state, each.version
 
-    def finish(self, db: sqlite3.Connection) -> int:
-        """Compare with the summary and the table of streams, and let SQLite check its own trees.
+    async def _begin(self) -> dict[str, _Coming[S]]:
+        infos: list[StreamInfo] = []
+        while page := await self._store.streams(
+            self._family.streams, after=infos[-1].stream if infos else ""
+        ):
+            infos += page
+        snapshots: dict[str, Snapshot] = {}
+        after = ""
+        while found := await self._store.load_snapshots(self._family.streams, after=after):
+            snapshots |= {snapshot.stream: snapshot for snapshot in found}
+            after = found[-1].stream
+        infos.sort(key=lambda info: info.updated_at, reverse=True)
+        coming: dict[str, _Coming[S]] = {}
+        for info in infos:
+            try:
+                coming[info.stream] = self._from(info, snapshots.get(info.stream))
+            except UmbrellaError as error:
+                self._give_up(info.stream, error)
+        return coming
 
-        Returns:
-            How many events there are.
-        """
-        if self._chain != self._meta.chain:
-            raise _broken(self._meta.head)
-        for table in ("events", "erased"):
-            row = db.execute(f"SELECT max(position) FROM {table}").fetchone()  # noqa: S608
-            if row[0] is not None and row[0] > self._meta.head:
-                raise _broken(row[0])
-        _check_sums(db, self._meta)
-        heads = {row[0]: row[1] for row in db.execute("SELECT stream, version FROM streams")}
-        if heads != self._versions:
-            raise StorageCorrupt("the table of streams does not fit the events", RESTORE)
-        complaint = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if complaint != "ok":
-            raise StorageCorrupt(f"SQLite finds its file damaged: {complaint}", RESTORE)
-        db.rollback()
-        return self._records
+    def _from(self, info: StreamInfo, snapshot: Snapshot | None) -> _Coming[S]:
+        if snapshot is not None and snapshot.version <= info.version:
+            try:
+                state = self._family.restore(snapshot)
+            except UmbrellaError as error:
+                log.warning("a snapshot of %s is passed over: %s", info.stream, error.message)
+                state = None
+            if state is not None:
+                self._found.from_snapshots += 1
+                return _Coming(info, snapshot, state, snapshot.version)
+        return _Coming(info, None, self._family.initial(info.stream), 0)
 
-    def _check_version(self, row: tuple[Any, ...]) -> None:
-        check_event(row[:7])
-        position, stream, version = row[:3]
-        if version != self._versions.get(stream, 0) + 1:
-            raise _broken(position)
-        self._versions[stream] = version
-        self._records += 1
+    async def _pass(self, behind: dict[str, _Coming[S]]) -> None:
+        """Read the journal once, from the first event that somebody lacks."""
+        position = min(_known(each) for each in behind.values())
+        while behind:
+            try:
+                records = await self._store.read_all(after=position, streams=self._family.streams)
+            except StorageCorrupt as error:
+                log.warning("the journal cannot be read in one pass: %s", error.message)
+                return  # each stream on its own: so the damage concerns those alone that it has hit
+            if not records:
+                return
+            position = records[-1].position
+            for record in records:
+                each = behind.get(record.stream)
+                if each is None or record.version != each.version + 1:
+                    continue
+                if not self._applied(each, record):
+                    del behind[record.stream]
+                elif each.version >= each.info.version:
+                    del behind[record.stream]
+                    self._finish(each)
+            self._tell()
+
+    async def _read_on(self, each: _Coming[S]) -> None:
+        try:
+            while each.version < each.info.version:
+                page = await self._store.read(each.info.stream, after=each.version)
+                if not page:
+                    break  # it was removed meanwhile
+                self._apply(each, page)
+        except UmbrellaError as error:
+            self._give_up(each.info.stream, error)
+        else:
+            self._finish(each)
+
+    def _apply(self, each: _Coming[S], records: Sequence[Record]) -> None:
+        for record in records:
+            self._family.apply(each.state, record)
+            each.version = record.version
+        self._found.events += len(records)
+
+    def _applied(self, each: _Coming[S], record: Record) -> bool:
+        try:
+            self._family.apply(each.state, record)
+        except UmbrellaError as error:
+            self._give_up(record.stream, error)
+            return False
+        each.version = record.version
+        self._found.events += 1
+        return True
+
+    def _finish(self, each: _Coming[S]) -> None:
+        self._back += 1
+        self._found.streams += 1
+        self._family.done(each.info.stream, each.state, each.version)
+
+    def _give_up(self, stream: str, error: UmbrellaError) -> None:
+        log.error("%s could not be rebuilt: %s", stream, error.message)
+        self._given_up.add(stream)
+        self._found.failed[stream] = error.message
+
+    def _tell(self) -> None:
+        self._report(Progress(self._family.streams, self._back, self._all, self._found.events))
 
 
-def _link_at(db: sqlite3.Connection, position: int) -> Any:
-    if position == 0:
-        return ZERO
-    row = db.execute(
-        """SELECT chain FROM events WHERE position = ?1
-           UNION ALL SELECT chain FROM erased WHERE position = ?1""",
-        (position,),
-    ).fetchone()
-    return None if row is None else row[0]
+async def recover(
+    store: EventStore,
+    families: Sequence[Family[S]],
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Found:
+    """Bring all states of these families back, one family after the other.
+
+    Args:
+        store: Where they rest.
+        families: In the order of their importance; leaving some out is a partial recovery.
+        report: Told of the progress.
+
+    Returns:
+        What was found; streams that could not be rebuilt are named in it.
+
+    Raises:
+        StorageUnavailable: The store cannot be read.
+    """
+    found = Found()
+    for family in families:
+        await Recovery(store, family, found, report).run()
+    return found
 
 
-def _check_sums(db: sqlite3.Connection, meta: Meta) -> None:
-    streams = keys = ZERO
-    for row in db.execute(f"SELECT {STREAM_COLUMNS} FROM streams"):  # noqa: S608
-        streams = toggle(streams, head_of(row).digest)
-    for row in db.execute("SELECT key, value, digest FROM keys"):
-        check_value(*row)
-        keys = toggle(keys, row[2])
-    if (streams, keys) != (meta.streams, meta.keys):
-        raise StorageCorrupt("an entry is missing from the table of streams or keys", RESTORE)
+def _changed(each: "_Coming[S]") -> datetime:
+    return each.info.updated_at
 
 
-def _behind(mark: Mark, meta: Meta) -> StorageCorrupt:
-    return StorageCorrupt(
-        f"the journal ends at position {meta.head} (commit {meta.commits}), but position {mark.head} "
-        f"(commit {mark.commits}) was acknowledged",
-        "restore it from a backup; if an older copy was put back on purpose, delete the file "
-        "that ends in .head beside it",
-        msgspec.structs.asdict(mark) | {"chain": mark.chain.hex(), "found": meta.head},
-    )
-
-
-def _broken(position: int) -> StorageCorrupt:
-    return StorageCorrupt(
-        f"the chain of events is broken at position {position}", RESTORE, {"position": position}
-    )
+def _known(each: "_Coming[S]") -> int:
+    """A position behind which everything lies that this state lacks."""
+    return 0 if each.snapshot is None else each.snapshot.position

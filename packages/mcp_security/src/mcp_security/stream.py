@@ -11,7 +11,7 @@ import msgspec
 
 from mcp_interface.capability import Capability
 from mcp_interface.clock import Clock
-from mcp_interface.codec import decode_disk, encode_disk
+from mcp_interface.codec import decode_disk, encode_disk, fingerprint
 from mcp_interface.errors import UmbrellaError
 from mcp_interface.events import SecurityEvent
 from mcp_interface.ids import CapabilityId, TraceId
@@ -92,7 +92,7 @@ class SecurityStream:
             StorageUnavailable: The store cannot be read.
         """
         snapshot = await self._store.load_snapshot(STREAM)
-        if snapshot is not None and snapshot.schema == _SCHEMA:
+        if snapshot is not None and (snapshot.schema, snapshot.fingerprint) == (_SCHEMA, fingerprint(_State)):
             try:
                 self._restore(snapshot)
             except UmbrellaError as error:
@@ -147,6 +147,7 @@ class SecurityStream:
                     schema=_SCHEMA,
                     state=state,
                     taken_at=self._latest,
+                    fingerprint=fingerprint(_State),
                 )
             )
         except UmbrellaError as error:

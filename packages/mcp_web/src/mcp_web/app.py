@@ -31,6 +31,7 @@ from mcp_web.boundary import COOKIE, HEADERS, REQUEST_ID, Boundary
 from mcp_web.clients import Clients
 from mcp_web.problem import MEDIA_TYPE, Problem, code_of, problem_of
 from mcp_web.routes import agents, approvals, audit, capabilities, dashboard, login, node, servers, sessions
+from mcp_web.routes import storage as storage_routes
 from mcp_web.routes import tools as tool_routes
 from mcp_web.stream import stream
 
@@ -115,6 +116,7 @@ def make_app(
         *capabilities.ROUTES,
         *approvals.ROUTES,
         *audit.ROUTES,
+        *storage_routes.ROUTES,
         *node.PRIVATE,
         *login.PRIVATE,
     ]

@@ -7,6 +7,7 @@ import { LiveProvider, useLink, useLive } from "./api/live";
 import type { Login } from "./api/types";
 import { approvals, changes } from "./api/queries";
 import { Empty, Header } from "./parts/basics";
+import { Refusing } from "./parts/journal";
 import { AgentPage } from "./pages/agent";
 import { Agents } from "./pages/agents";
 import { Approvals } from "./pages/approvals";
@@ -72,6 +73,7 @@ function Shell({ login }: { login: Login }) {
       <Side path={path} login={login} />
       <div className="column">
         <Connection />
+        <Refusing />
         <main id="main" tabIndex={-1}>
           <Pages />
         </main>

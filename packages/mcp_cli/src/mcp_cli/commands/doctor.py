@@ -22,9 +22,16 @@ from mcp_cli.invocation import Invocation, Outcome, finish, invocation
 from mcp_cli.naming import collect
 from mcp_interface.client import Client
 from mcp_interface.codec import to_external
-from mcp_interface.commands import Check, GetHealth, GetStatus, ListServers
-from mcp_interface.errors import CallerMistaken, NotFound, UmbrellaError
+from mcp_interface.commands import Check, GetHealth, GetStatus, GetStorage, ListServers
+from mcp_interface.errors import (
+    CallerMistaken,
+    NotFound,
+    StorageCorrupt,
+    StorageUnavailable,
+    UmbrellaError,
+)
 from mcp_interface.server import ServerSpec
+from mcp_interface.store import StoreReport
 
 LOW_DISK: Final = 200 * 1024 * 1024
 """Bytes below which the disk is called nearly full."""
@@ -72,15 +79,44 @@ async def _examine(given: Invocation) -> tuple[list[Check], dict[str, Any]]:
             health = await client.request(GetHealth())
             found += health
             about |= await _about(client)
+            found += _opening(about["storage"])
     except UmbrellaError as error:
         found.append(Check(name="node", status="warning", detail=error.message, remedy=error.remedy))
+        found += await _resting(given)
     return found, about
+
+
+def _opening(report: StoreReport) -> list[Check]:
+    """What the last opening of the journal found, when that is news."""
+    news = presenters.found(report)
+    return [Check(name="recovery", status="ok", detail=f"at the last start: {news}")] if news else []
+
+
+async def _resting(given: Invocation) -> list[Check]:
+    """Whether a node could start on the journal; nothing when that cannot be told now."""
+    from mcp_core import Settings, inspect_storage, report_storage
+
+    folder = Settings.load(given.data_dir).data_dir
+    try:
+        report = await report_storage(folder)
+        problem = (await inspect_storage(folder)).problem
+    except StorageCorrupt as error:
+        problem = error.message
+    except StorageUnavailable as error:
+        return [Check(name="journal", status="error", detail=error.message, remedy=error.remedy)]
+    except UmbrellaError:
+        return []
+    if problem:
+        remedy = "see what is sound: umbrella storage verify"
+        return [Check(name="journal", status="error", detail=problem, remedy=remedy)]
+    return [Check(name="journal", status="ok", detail=f"{report.head} events, resting"), *_opening(report)]
 
 
 async def _about(client: Client) -> dict[str, Any]:
     servers = await collect(client, ListServers())
     return {
         "status": await client.request(GetStatus()),
+        "storage": await client.request(GetStorage()),
         "servers": [
             {**to_external(server), "spec": _harmless(server.spec) if server.spec is not None else None}
             for server in servers

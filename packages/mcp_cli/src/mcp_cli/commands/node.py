@@ -8,12 +8,21 @@ from mcp_cli import presenters
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.sheet import Prose
 from mcp_interface.client import Client
-from mcp_interface.commands import GetStatus, StopNode
+from mcp_interface.clock import Clock
+from mcp_interface.codec import to_external
+from mcp_interface.commands import GetStatus, GetStorage, StopNode
 from mcp_interface.errors import DeadlineExceeded
 
 STOP_S: Final = 30.0
 """Seconds that a node may take to finish what is running."""
 LOOK_S: Final = 0.1
+
+
+async def _glance(client: Client, clock: Clock) -> Outcome:
+    node = await client.request(GetStatus())
+    storage = await client.request(GetStorage())
+    value = {**to_external(node), "storage": storage}
+    return Outcome(value=value, shown=presenters.status(node, clock.now(), storage))
 
 
 @click.group()
@@ -28,8 +37,7 @@ def start(ctx: click.Context) -> None:
     clock = invocation(ctx).clock
 
     async def work(client: Client) -> Outcome:
-        status = await client.request(GetStatus())
-        return Outcome(value=status, shown=presenters.status(status, clock.now()))
+        return await _glance(client, clock)
 
     run(ctx, work)
 
@@ -64,7 +72,6 @@ def status(ctx: click.Context) -> None:
     clock = invocation(ctx).clock
 
     async def work(client: Client) -> Outcome:
-        found = await client.request(GetStatus())
-        return Outcome(value=found, shown=presenters.status(found, clock.now()))
+        return await _glance(client, clock)
 
     run(ctx, work, start=False)

@@ -115,11 +115,16 @@ class UmbrellaApp(App[None]):
             await self.repl.refresh()
         except UmbrellaError as error:
             self.complain(error.body())
-            return
-        if resume is None and not latest:
-            self._welcome()
-        await self.repl.open(resume, latest)
-        self._known = await known_names(self.repl)
+        else:
+            if resume is None and not latest:
+                self._welcome()
+            await self.repl.open(resume, latest)
+            self._known = await known_names(self.repl)
+        self._watch()
+
+    @work(exclusive=True, group="watch")
+    async def _watch(self) -> None:
+        await self.repl.storage.run()
 
     @work(exclusive=True, group="refresh")
     async def _refresh(self) -> None:

@@ -20,7 +20,13 @@ from mcp_interface.clock import Clock, Entropy
 from mcp_interface.codec import from_external, to_external
 from mcp_interface.commands import CallOutcome
 from mcp_interface.envelope import Envelope
-from mcp_interface.errors import CallerMistaken, OurBug, TooMuch, UmbrellaError
+from mcp_interface.errors import (
+    CallerMistaken,
+    OurBug,
+    StorageUnavailable,
+    TooMuch,
+    UmbrellaError,
+)
 from mcp_interface.events import (
     AssistantMessage,
     ExecutionChanged,
@@ -53,6 +59,8 @@ log = logging.getLogger(__name__)
 
 DELTA_BYTES: Final = 64
 """Text is passed on in pieces of about this size, so that a fast model does not flood the followers."""
+JOURNAL_AGAIN_S: Final = 1.0
+"""Seconds until a turn is tried again that the journal refused."""
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -204,18 +212,26 @@ class Assistant:
             self._begin()
 
     async def _work(self) -> None:
+        """Take up what people have said, until nothing is left; while nothing can be recorded, wait."""
         while (await self._around.sessions.state(self._session_id)).unanswered:
-            await self._one_turn()
+            try:
+                await self._one_turn()
+            except StorageUnavailable as error:
+                log.warning("the assistant of %s waits for the journal: %s", self._session_id, error)
+                await self._around.clock.sleep(JOURNAL_AGAIN_S)
 
     async def _one_turn(self) -> None:
-        turn_id = TurnId(new_id("turn", self._around.entropy))
+        turn_id, began = TurnId(new_id("turn", self._around.entropy)), False
         try:
             await self._add(TurnStarted(timestamp=self._now(), turn_id=turn_id, agent_id=self._id))
+            began = True
             await self._steps(turn_id)
         except asyncio.CancelledError:
             await asyncio.shield(self._end(turn_id, "cancelled"))
             raise
         except UmbrellaError as error:
+            if not began:
+                raise
             await self._end(turn_id, "failed", error)
         except Exception as error:
             await self._end(turn_id, "failed", OurBug(f"the turn failed unexpectedly: {error!r}"[:500]))

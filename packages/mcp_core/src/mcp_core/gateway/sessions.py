@@ -1,7 +1,8 @@
 """Sessions: one event-sourced actor each, and the list of them all.
 
 The list is a projection kept up to date from the bus; an actor is started when somebody needs its session
-and holds the whole state. What an earlier process left open is closed as interrupted when the actor loads.
+and holds the whole state. What an earlier process left open is closed as interrupted when the actor loads;
+what ended while the journal refused writes is recorded as soon as it takes them again.
 """
 
 import asyncio
@@ -17,7 +18,14 @@ from mcp_core.runtime.ref import Ref
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.approval import Answer
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import ErrorBody, Interrupted, LostRace, NotFound
+from mcp_interface.errors import (
+    ErrorBody,
+    Interrupted,
+    LostRace,
+    NotFound,
+    StorageUnavailable,
+    VersionConflict,
+)
 from mcp_interface.events import (
     AgentJoined,
     ApprovalAnswered,
@@ -39,6 +47,8 @@ SCHEMA = "session/2"
 UNANSWERED = "unanswered"
 CONSOLE = "command line"
 """Title of the session that records a person's single tool calls."""
+OWED_AGAIN_S = 1.0
+"""Seconds between attempts to record what could not be recorded when it ended."""
 
 
 class Add(msgspec.Struct, frozen=True):
@@ -58,8 +68,17 @@ class GetState(msgspec.Struct, frozen=True):
     """Ask: a copy of the state as it is now."""
 
 
+class Settle(msgspec.Struct, frozen=True):
+    """Tell: try again to record what is owed."""
+
+
 class SessionActor(Actor):
-    """Owns one session's stream."""
+    """Owns one session's stream.
+
+    The end of a turn, call or question has happened, whether the journal takes it or not: one that is refused
+    is owed, and recorded before anything else once writing works again. A beginning that is refused has not
+    happened.
+    """
 
     def __init__(
         self,
@@ -81,6 +100,8 @@ class SessionActor(Actor):
             clock=clock,
             schema=SCHEMA,
         )
+        self._owed: list[SessionEvent] = []
+        self._reminder: asyncio.Task[None] | None = None
 
     async def started(self) -> None:
         """Load, and close what an earlier process left open."""
@@ -105,6 +126,9 @@ class SessionActor(Actor):
                         )
                     ]
                 )
+            case Settle():
+                await self._try_to_settle()
+                return None
             case GetState():
                 state = self._history.state
                 return msgspec.structs.replace(
@@ -112,12 +136,60 @@ class SessionActor(Actor):
                 )
         return await super().receive(message)
 
+    async def stopped(self) -> None:
+        """Try nothing again."""
+        if self._reminder is not None:
+            self._reminder.cancel()
+            await asyncio.gather(self._reminder, return_exceptions=True)
+
     async def _commit(self, events: Sequence[SessionEvent]) -> list[Record]:
+        try:
+            await self._settle()
+            return await self._write(events)
+        except StorageUnavailable:
+            self._owed += [event for event in events if self._ends(event)]
+            self._remind()
+            raise
+
+    async def _write(self, events: Sequence[SessionEvent]) -> list[Record]:
+        try:
+            self._check_not_over(events)
+            return await self._history.commit(*events)
+        except VersionConflict:
+            # Nobody else writes here: an append that was reported as refused is in the journal after all. It has
+            # been read by now.
+            self._check_not_over(events)
+            return await self._history.commit(*events)
+
+    def _check_not_over(self, events: Sequence[SessionEvent]) -> None:
         session = self._history.state.session
         over = session is not None and session.status == "terminated"
         if session is not None and over and not all(self._ends(event) for event in events):
             raise LostRace(f"{session.id} has ended", "begin a new session")
-        return await self._history.commit(*events)
+
+    async def _settle(self) -> None:
+        while self._owed:
+            if self._ends(self._owed[0]):
+                try:
+                    await self._history.commit(self._owed[0])
+                except VersionConflict:
+                    continue  # read again: it may be in
+            del self._owed[0]
+
+    async def _try_to_settle(self) -> None:
+        try:
+            await self._settle()
+        except StorageUnavailable:
+            self._remind()
+
+    def _remind(self) -> None:
+        if self._owed and (self._reminder is None or self._reminder.done()):
+            self._reminder = asyncio.get_running_loop().create_task(self._come_back())
+
+    async def _come_back(self) -> None:
+        await self._clock.sleep(OWED_AGAIN_S)
+        if self.actor_ref.is_alive():
+            self.actor_ref.tell(Settle())
 
     def _ends(self, event: SessionEvent) -> bool:
         """Whether an event is the end of something that was going on when the session ended."""

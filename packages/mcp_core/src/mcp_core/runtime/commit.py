@@ -4,24 +4,22 @@
 durable. `History` is one stream's present state, loaded from snapshot and events and moved on by commits.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 from mcp_core.runtime.bus import Bus
 from mcp_interface.clock import Clock
-from mcp_interface.codec import decode_disk, encode_disk
-from mcp_interface.errors import UmbrellaError, VersionConflict
+from mcp_interface.codec import decode_disk, encode_disk, fingerprint
+from mcp_interface.errors import StorageUnavailable, UmbrellaError, VersionConflict
 from mcp_interface.events import Event
 from mcp_interface.ids import TraceId
-from mcp_interface.store import EventStore, Record, Snapshot, StreamInfo
+from mcp_interface.store import EventStore, Record, Snapshot, SnapshotPolicy, StreamInfo
 
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
-SNAPSHOT_EVERY = 500
-"""Events between snapshots of one stream."""
+USUAL: Final = SnapshotPolicy()
 
 
 class Journal:
@@ -44,17 +42,22 @@ class Journal:
         *,
         expected: int,
         epoch: int,
+        key: str | None = None,
         trace_id: TraceId | None = None,
+        causation_id: str | None = None,
+        correlation_id: str | None = None,
     ) -> list[Record]:
-        """Append and publish; a cancelled caller does not keep the records from being published."""
-        return await asyncio.shield(
-            asyncio.ensure_future(self._append(stream, events, expected, epoch, trace_id))
+        """As `EventStore.append`; what is durable is published before this returns."""
+        records = await self._store.append(
+            stream,
+            events,
+            expected=expected,
+            epoch=epoch,
+            key=key,
+            trace_id=trace_id,
+            causation_id=causation_id,
+            correlation_id=correlation_id,
         )
-
-    async def _append(
-        self, stream: str, events: Sequence[Event], expected: int, epoch: int, trace_id: TraceId | None
-    ) -> list[Record]:
-        records = await self._store.append(stream, events, expected=expected, epoch=epoch, trace_id=trace_id)
         self.bus.publish(records)
         return records
 
@@ -65,6 +68,10 @@ class Journal:
     async def read_all(self, *, after: int = 0, limit: int = 1000, streams: str = "*") -> list[Record]:
         """As `EventStore.read_all`."""
         return await self._store.read_all(after=after, limit=limit, streams=streams)
+
+    def subscribe(self, *, after: int = 0, streams: str = "*") -> AsyncGenerator[Record]:
+        """As `EventStore.subscribe`."""
+        return self._store.subscribe(after=after, streams=streams)
 
     async def head(self) -> int:
         """As `EventStore.head`."""
@@ -90,9 +97,26 @@ class Journal:
         """As `EventStore.load_snapshot`."""
         return await self._store.load_snapshot(stream)
 
+    async def load_snapshots(
+        self, pattern: str = "*", *, after: str = "", limit: int = 1000
+    ) -> list[Snapshot]:
+        """As `EventStore.load_snapshots`."""
+        return await self._store.load_snapshots(pattern, after=after, limit=limit)
+
 
 class History(Generic[S]):
-    """The state of one stream. Not safe for overlapping commits: one actor owns it."""
+    """The state of one stream. Not safe for overlapping commits: one actor owns it.
+
+    Args:
+        journal: Where the stream lies.
+        stream: Its name.
+        initial: Makes the state before the first event.
+        apply: Moves the state on by one record.
+        clock: For the time between snapshots, which a wall clock set anew does not change.
+        schema: Name and version of the state, `<name>/<n>`. A new field or type is noticed without a new
+            version; an `apply` that comes to other results is not.
+        policy: When a commit is followed by a snapshot.
+    """
 
     def __init__(
         self,
@@ -103,31 +127,32 @@ class History(Generic[S]):
         apply: Callable[[S, Record], None],
         clock: Clock,
         schema: str,
+        policy: SnapshotPolicy = USUAL,
     ) -> None:
         self._journal = journal
         self._apply = apply
         self._initial = initial
         self._clock = clock
         self._schema = schema
+        self._policy = policy
         self._snapshot_version = 0
+        self._snapshot_at = clock.monotonic()
+        self._unsure = False
+        self._position = 0
         self.stream = stream
         self.state = initial()
         self.version = 0
 
     async def load(self) -> None:
-        """Rebuild the state from the newest snapshot that fits, and the events behind it."""
+        """Rebuild the state from the newest snapshot, if it fits, and the events behind it."""
         self.state = self._initial()
         self.version = self._snapshot_version = 0
         snapshot = await self._journal.load_snapshot(self.stream)
-        if snapshot is not None and snapshot.schema == self._schema:
-            try:
-                self.state = decode_disk(snapshot.state, type(self.state))
-            except UmbrellaError as error:
-                log.warning("a snapshot of %s is passed over: %s", self.stream, error.message)
-            else:
-                self.version = self._snapshot_version = snapshot.version
+        if snapshot is not None:
+            self._restore(snapshot)
         while page := await self._journal.read(self.stream, after=self.version):
             self._take(page)
+        self._unsure = False
 
     async def commit(self, *events: Event, trace_id: TraceId | None = None) -> list[Record]:
         """Make events durable, then apply them.
@@ -137,6 +162,8 @@ class History(Generic[S]):
             StaleEpoch: Another node has taken over.
             StorageUnavailable: The disk refused.
         """
+        if self._unsure:
+            await self._make_sure()
         try:
             records = await self._journal.append(
                 self.stream, events, expected=self.version, epoch=self._journal.epoch, trace_id=trace_id
@@ -144,10 +171,45 @@ class History(Generic[S]):
         except VersionConflict:
             await self.load()
             raise
+        except StorageUnavailable:
+            self._unsure = True
+            raise
         self._take(records)
-        if self.version - self._snapshot_version >= SNAPSHOT_EVERY:
+        passed = self._clock.monotonic() - self._snapshot_at
+        if self._policy.is_due(self.version - self._snapshot_version, passed):
             await self._save()
         return records
+
+    async def _make_sure(self) -> None:
+        """Events of an append that failed may be in the journal all the same."""
+        known = self.version
+        await self.load()
+        if self.version != known:
+            raise VersionConflict(
+                f"{self.stream!r} is at {self.version}, not {known}: what was refused had been written",
+                "decide again",
+                {"actual": self.version},
+            )
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        shape = self._fingerprint()
+        if (snapshot.schema, snapshot.fingerprint) != (self._schema, shape):
+            log.info(
+                "a snapshot of %s is passed over: it is of shape %s %s, not %s %s",
+                self.stream,
+                snapshot.schema,
+                snapshot.fingerprint or "unknown",
+                self._schema,
+                shape,
+            )
+            return
+        try:
+            self.state = decode_disk(snapshot.state, type(self.state))
+        except UmbrellaError as error:
+            log.warning("a snapshot of %s is passed over: %s", self.stream, error.message)
+        else:
+            self.version = self._snapshot_version = snapshot.version
+            self._position = snapshot.position
 
     async def _save(self) -> None:
         snapshot = Snapshot(
@@ -156,14 +218,22 @@ class History(Generic[S]):
             schema=self._schema,
             state=encode_disk(self.state),
             taken_at=self._clock.now(),
+            fingerprint=self._fingerprint(),
+            position=self._position,
         )
-        self._snapshot_version = self.version
+        # also when it cannot be kept: the next attempt is due when the next snapshot is
+        self._snapshot_version, self._snapshot_at = self.version, self._clock.monotonic()
         try:
             await self._journal.save_snapshot(snapshot)
         except UmbrellaError:
             log.warning("no snapshot of %s could be kept; the journal still has everything", self.stream)
 
+    def _fingerprint(self) -> str:
+        kind: Any = type(self.state)
+        return fingerprint(kind)
+
     def _take(self, records: Sequence[Record]) -> None:
         for record in records:
             self._apply(self.state, record)
             self.version = record.version
+            self._position = record.position

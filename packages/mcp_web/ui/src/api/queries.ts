@@ -1,7 +1,7 @@
 // What the pages ask for, under the names that `live` makes stale.
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { api, at, withQuery, type Query } from "./http";
-import type { AgentRecord, Approval, AuditEntry, Capability, Health, NodeStatus, Page, Refusal, ServerStatus, Session, ToolChange, ToolInfo } from "./types";
+import type { AgentRecord, Approval, AuditEntry, Capability, Health, NodeStatus, Page, Refusal, ServerStatus, Session, StoreReport, ToolChange, ToolInfo } from "./types";
 
 export const status = () => queryOptions({ queryKey: ["status"], queryFn: () => api<NodeStatus>("/api/status") });
 
@@ -10,6 +10,14 @@ export const health = () =>
     queryKey: ["health"],
     queryFn: () => api<Health>("/health", { accept: 503 }),
     refetchInterval: 15_000,
+  });
+
+/** Asked for again and again: a journal that takes nothing cannot record that it does. */
+export const storage = () =>
+  queryOptions({
+    queryKey: ["storage"],
+    queryFn: () => api<StoreReport>("/api/storage"),
+    refetchInterval: 5_000,
   });
 
 export const sessions = (ended: boolean) =>

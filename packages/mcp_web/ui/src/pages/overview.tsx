@@ -3,6 +3,7 @@ import type { ReactNode } from "react";
 import { Link } from "wouter";
 import { health, status } from "../api/queries";
 import { Badge, Failure, Header, type Tone } from "../parts/basics";
+import { Journal } from "../parts/journal";
 import { Time } from "../parts/time";
 import { NewSession } from "./sessions";
 
@@ -88,6 +89,7 @@ export function Overview() {
           </tbody>
         </table>
       )}
+      <Journal />
     </>
   );
 }

@@ -12,6 +12,7 @@ from mcp_core.agents.directory import Directory
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import require_owner
 from mcp_core.gateway.handlers.security import AuditTrail
+from mcp_core.gateway.handlers.storage import journal_check
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.providers.lender import Lender
@@ -28,6 +29,7 @@ from mcp_interface.commands import (
 )
 from mcp_interface.errors import UmbrellaError
 from mcp_interface.ids import PrincipalId
+from mcp_interface.store import Store
 
 DISK_WARNING = 0.85
 DISK_ERROR = 0.95
@@ -51,6 +53,7 @@ class NodeCommands:
         self,
         birth: Birth,
         journal: Journal,
+        store: Store,
         sessions: Sessions,
         directory: Directory,
         toolbox: Toolbox,
@@ -61,6 +64,7 @@ class NodeCommands:
     ) -> None:
         self._birth = birth
         self._journal = journal
+        self._store = store
         self._sessions = sessions
         self._directory = directory
         self._toolbox = toolbox
@@ -100,7 +104,7 @@ class NodeCommands:
         """Measure disk, journal, audit, servers and model."""
         return [
             await asyncio.to_thread(disk, self._birth.data_dir),
-            await self._journal_check(),
+            await journal_check(self._store),
             await self._audit_check(),
             *self._server_checks(),
             self._model_check(),
@@ -116,13 +120,6 @@ class NodeCommands:
         require_owner(who, self._birth.owner, "lend it variables")
         self._models.lend(command.variables)
         return self._models.status()
-
-    async def _journal_check(self) -> Check:
-        try:
-            head = await self._journal.head()
-        except UmbrellaError as error:
-            return Check(name="journal", status="error", detail=error.message, remedy=error.remedy)
-        return Check(name="journal", status="ok", detail=f"readable, {head} events")
 
     async def _audit_check(self) -> Check:
         try:

@@ -32,13 +32,16 @@ from mcp_interface.commands import (
     ReadSession,
 )
 from mcp_interface.envelope import Envelope
-from mcp_interface.errors import CallerMistaken, LostRace, NotFound, UmbrellaError
+from mcp_interface.errors import CallerMistaken, LostRace, NotFound, StorageUnavailable, UmbrellaError
 from mcp_interface.events import UserMessage
 from mcp_interface.ids import SYSTEM, AgentId, MessageId, PrincipalId, SessionId, new_id
 from mcp_interface.session import Session
 from mcp_interface.store import Record
 
 log = logging.getLogger(__name__)
+
+WAKE_AGAIN_S = 1.0
+"""Seconds until an assistant is woken again that the journal did not let begin."""
 
 
 class SessionCommands:
@@ -152,11 +155,25 @@ class SessionCommands:
         task.add_done_callback(self._waking.discard)
 
     async def _wake(self, session: Session) -> None:
-        try:
-            assistant = await self._assistant(session)
-            await self._router.ask(self._envelope(session.created_by, assistant, session.id, Begin()))
-        except UmbrellaError as error:
-            log.error("the assistant of %s could not be woken: %s", session.id, error)
+        while True:
+            try:
+                assistant = await self._assistant(session)
+                await self._router.ask(self._envelope(session.created_by, assistant, session.id, Begin()))
+            except StorageUnavailable:
+                await self._clock.sleep(
+                    WAKE_AGAIN_S
+                )  # what was said is kept, and somebody waits for an answer
+            except UmbrellaError as error:
+                log.error("the assistant of %s could not be woken: %s", session.id, error)
+                return
+            else:
+                return
+
+    async def close(self) -> None:
+        """Wake nobody any more; what was said is taken up at the next start."""
+        for task in self._waking:
+            task.cancel()
+        await asyncio.gather(*self._waking, return_exceptions=True)
 
     async def _take_back(self, session: Session) -> None:
         """Revoke what the session's earlier profile gave to its agents."""

@@ -29,16 +29,12 @@ async def check_snapshots(
     Raises:
         AssertionError: Names the broken promise.
     """
-    for part in (_gives_the_newest, _refuses_the_future, _goes_with_its_stream):
+    for part in (_gives_the_newest, _refuses_the_future, _goes_with_its_stream, _gives_many):
         async with maker() as store:
             await within(part(store), f"check_snapshots.{part.__name__.strip('_')}")
     if reopen is not None:
         async with maker() as store:
-            await _prepare(store, "session:a", 2)
-            await store.save_snapshot(_snapshot("session:a", 2))
-            async with reopen(store) as again:
-                found = await again.load_snapshot("session:a")
-                assert found == _snapshot("session:a", 2), "a snapshot is there after opening again"
+            await within(_outlives_its_process(store, reopen), "check_snapshots.outlives_its_process")
     if damage is not None:
         async with maker() as store:
             await _prepare(store, "session:a", 2)
@@ -51,7 +47,15 @@ async def check_snapshots(
 
 def _snapshot(stream: str, version: int, state: bytes | None = None) -> Snapshot:
     kept = f"state {version}".encode() if state is None else state
-    return Snapshot(stream=stream, version=version, schema="exam/1", state=kept, taken_at=START)
+    return Snapshot(
+        stream=stream,
+        version=version,
+        schema="exam/1",
+        state=kept,
+        taken_at=START,
+        fingerprint=f"{version:016x}",
+        position=version,
+    )
 
 
 async def _prepare(store: EventStore, stream: str, count: int) -> int:
@@ -96,3 +100,39 @@ async def _goes_with_its_stream(store: EventStore) -> None:
     assert await store.load_snapshot("session:a") is None, "deleting a stream deletes its snapshots"
     await store.append("session:a", [a_message(1)], expected=0, epoch=epoch)
     assert await store.load_snapshot("session:a") is None, "an old snapshot does not come back"
+
+
+async def _gives_many(store: EventStore) -> None:
+    assert await store.load_snapshots() == [], "an empty store has no snapshots"
+    epoch = await store.claim()
+    for name in ("session:c", "agent:a", "session:a", "session:bare", "session:b"):
+        await store.append(name, [a_message(1), a_message(2)], expected=0, epoch=epoch)
+    for name in ("session:c", "agent:a", "session:a", "session:b"):
+        await store.save_snapshot(_snapshot(name, 1))
+    await store.save_snapshot(_snapshot("session:a", 2))
+    named = {snapshot.stream: snapshot for snapshot in await store.load_snapshots()}
+    assert list(named) == ["agent:a", "session:a", "session:b", "session:c"], f"by name: {list(named)}"
+    assert named["session:a"] == _snapshot("session:a", 2), "the newest of each"
+    first = await store.load_snapshots("session:*", limit=2)
+    rest = await store.load_snapshots("session:*", after=first[-1].stream, limit=2)
+    found = [snapshot.stream for snapshot in first + rest]
+    assert found == ["session:a", "session:b", "session:c"], f"pages do not add up: {found}"
+    await store.delete_stream("session:b")
+    left = [snapshot.stream for snapshot in await store.load_snapshots("session:*")]
+    assert left == ["session:a", "session:c"], f"a removed stream has none: {left}"
+
+
+async def _outlives_its_process(store: J, reopen: Callable[[J], AbstractAsyncContextManager[J]]) -> None:
+    await _prepare(store, "session:a", 3)
+    await _prepare(store, "session:b", 3)
+    for stream in ("session:a", "session:b"):
+        await store.save_snapshot(_snapshot(stream, 2))
+    async with reopen(store) as again:
+        found = await again.load_snapshot("session:a")
+        assert found == _snapshot("session:a", 2), "a snapshot is there after opening again"
+        await again.save_snapshot(_snapshot("session:b", 1))
+        found = await again.load_snapshot("session:b")
+        assert found == _snapshot("session:b", 2), f"the highest version is newest, also from before: {found}"
+        await again.save_snapshot(_snapshot("session:b", 3))
+        found = await again.load_snapshot("session:b")
+        assert found == _snapshot("session:b", 3), "the highest version is newest"

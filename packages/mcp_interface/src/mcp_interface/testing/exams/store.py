@@ -1,13 +1,16 @@
-"""The exam of a `KeyValueStore`, and of closing a `Store`."""
+"""The exam of a `Store`: its keys, decisions, reports, and its end."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
-from mcp_interface.errors import CallerMistaken, NotFound, UmbrellaError
-from mcp_interface.store import PAGE, Store, Transaction
+from mcp_interface.errors import CallerMistaken, NotFound, StorageUnavailable, UmbrellaError
+from mcp_interface.store import PAGE, Append, Decision, Store, Transaction
+from mcp_interface.testing.exams import deciding, keeping
+from mcp_interface.testing.exams.appending import messages
 from mcp_interface.testing.exams.asserting import refuses, same, within
+from mcp_interface.testing.exams.subscribing import ends_with_its_store
 
 K = TypeVar("K", bound=Store)
 VALUES: Final[dict[str, Any]] = {
@@ -30,7 +33,7 @@ async def check_store(
     *,
     reopen: Callable[[K], AbstractAsyncContextManager[K]] | None = None,
 ) -> None:
-    """Examine the key-value side of a store.
+    """Examine a store beyond its history: keys, decisions, reports, closing.
 
     Args:
         maker: Opens a store over a fresh, empty medium and closes it.
@@ -46,21 +49,16 @@ async def check_store(
         _commits_whole_transactions,
         _rolls_back,
         _runs_transactions_one_by_one,
+        *deciding.PARTS,
+        *keeping.PARTS,
+        ends_with_its_store,
         _closes,
     ):
         async with maker() as store:
             await within(part(store), f"check_store.{part.__name__.strip('_')}")
     if reopen is not None:
         async with maker() as store:
-            for key, value in VALUES.items():
-                await store.put(key, value)
-            await store.transaction(lambda draft: draft.put("by transaction", 0))
-            await store.delete("deep")
-            async with reopen(store) as again:
-                expected = {key for key in VALUES if key != "deep"} | {"by transaction"}
-                assert set(await again.list_keys()) == expected, "keys are there after opening again"
-                for key in VALUES.keys() - {"deep"}:
-                    same(await again.get(key), VALUES[key], f"{key!r} after opening again")
+            await within(_outlives_its_process(store, reopen), "check_store.outlives_its_process")
 
 
 async def _keeps_values(store: Store) -> None:
@@ -75,6 +73,9 @@ async def _keeps_values(store: Store) -> None:
     await store.delete("none")
     with refuses(NotFound, what="reading a deleted key"):
         await store.get("none")
+    for name in ("", "x" * 513, "a\n"):
+        with refuses(CallerMistaken, what=f"the name {name[:20]!r}"):
+            await store.put(name, 1)
     with refuses(CallerMistaken, what="a value that is not JSON-compatible"):
         await store.put("zero", object())
     same(await store.get("zero"), 0, "a value whose replacement was refused")
@@ -181,8 +182,37 @@ async def _runs_transactions_one_by_one(store: Store) -> None:
 
 
 async def _closes(store: Store) -> None:
+    epoch = await store.claim()
     await store.put("key", 1)
     await store.close()
     await store.close()
     with refuses(UmbrellaError, what="reading from a closed store"):
         await store.get("key")
+    with refuses(StorageUnavailable, what="deciding in a closed store"):
+        await store.commit(Decision(puts={"key": 2}), epoch=epoch)
+
+
+async def _outlives_its_process(store: K, reopen: Callable[[K], AbstractAsyncContextManager[K]]) -> None:
+    old = await store.claim()
+    for key, value in VALUES.items():
+        await store.put(key, value)
+    await store.transaction(lambda draft: draft.put("by transaction", 0))
+    await store.delete("deep")
+    append = Append(stream="session:a", events=messages(2), expected=0)
+    decision = Decision(appends=[append], puts={"zero": 1}, deletes=["none"], key="order 1")
+    decided = await store.commit(decision, epoch=old)
+    kept = {key: value for key, value in VALUES.items() if key not in ("deep", "none")} | {"zero": 1}
+    async with reopen(store) as again:
+        assert set(await again.list_keys()) == kept.keys() | {"by transaction"}, (
+            "keys are there after opening again"
+        )
+        for key, value in kept.items():
+            same(await again.get(key), value, f"{key!r} after opening again")
+        assert await again.read_all() == decided, "what was decided is there after opening again"
+        await again.put("zero", 2)
+        repeated = await again.commit(decision, epoch=await again.claim())
+        assert repeated == decided, "a decision's key is known after opening again"
+        same(await again.get("zero"), 2, "a key that was set after the decision")
+        assert await again.verify() == 2, "what was opened again is sound"
+        report = await again.report()
+        assert (report.state, report.head) == ("writable", 2), f"a store opened again is writable: {report}"

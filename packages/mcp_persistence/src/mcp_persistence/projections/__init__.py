@@ -1,0 +1,1 @@
+"""What is derived from the journal and kept beside it; one module per kind. All of it can be made anew."""

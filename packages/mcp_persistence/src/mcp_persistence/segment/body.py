@@ -1,0 +1,136 @@
+"""What is inside a frame: a list of items in MessagePack, described byte by byte in FORMAT.md.
+
+An item is an array whose first element tells its kind. Streams are written as numbers that `Born` gives out,
+so that an event costs a handful of bytes besides its own. Items take effect in order. Positions are counted
+through: the events of a frame have the positions from its header's first one on.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from mcp_interface.codec import disk_decoder
+from mcp_interface.errors import StorageCorrupt
+
+
+class Events(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0):
+    """Events of one stream, one version after another."""
+
+    number: int
+    version: int
+    """Of the first."""
+    bodies: list[msgspec.Raw]
+
+
+class Traced(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """The same, with the ids that were given along."""
+
+    number: int
+    version: int
+    bodies: list[msgspec.Raw]
+    trace: str | None
+    causation: str | None
+    correlation: str | None
+
+
+class Claimed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """From here on this writer appends."""
+
+    epoch: int
+
+
+class Born(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """A stream gets its number; numbers count from one."""
+
+    number: int
+    stream: str
+
+
+class Erased(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
+    """A stream was removed with all that it held up to here."""
+
+    number: int
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
+    """A key was set."""
+
+    key: str
+    value: bytes
+
+
+class Removed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
+    """A key was taken out."""
+
+    key: str
+
+
+class Decided(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
+    """The events of this frame behind `before` were written under an idempotency key."""
+
+    key: str
+    digest: bytes
+    before: int
+    count: int
+
+
+class Gone(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
+    """Positions whose events were removed before this journal was made from another one."""
+
+    count: int
+
+
+Item = Events | Traced | Claimed | Born | Erased | Put | Removed | Decided | Gone
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Item]).decode
+_WRITER: Final = "open the journal with the version that wrote it"
+
+
+def typed(kind: Any) -> Callable[[bytes], list[Any]]:
+    """A decoder of bodies whose events come out as `kind` and not as bytes; otherwise the same items.
+
+    It raises what msgspec raises, also when an event has an older shape.
+    """
+    bodies = list[kind]
+    events = msgspec.defstruct(
+        "Events",
+        [("number", int), ("version", int), ("bodies", bodies)],
+        frozen=True,
+        array_like=True,
+        gc=False,
+        tag=0,
+    )
+    ids = [(name, str | None) for name in ("trace", "causation", "correlation")]
+    traced = msgspec.defstruct(
+        "Traced",
+        [("number", int), ("version", int), ("bodies", bodies), *ids],
+        frozen=True,
+        array_like=True,
+        gc=False,
+        tag=1,
+    )
+    union: Any = events | traced | Claimed | Born | Erased | Put | Removed | Decided | Gone
+    return disk_decoder(list[union])
+
+
+def pack(items: list[Item]) -> bytes:
+    """Items as the body of a frame."""
+    return _encode(items)
+
+
+def unpack(body: bytes, position: int) -> list[Item]:
+    """Items of a frame whose checksum was right.
+
+    Raises:
+        StorageCorrupt: A version of ours that knew more kinds of items wrote them; names the position.
+    """
+    try:
+        return _decode(body)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise StorageCorrupt(
+            f"the frame at position {position} holds what this version does not know: {error}",
+            _WRITER,
+            {"position": position},
+        ) from error

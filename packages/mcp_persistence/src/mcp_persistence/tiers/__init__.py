@@ -1,0 +1,1 @@
+"""Where data rests, from the quickest tier to the most patient one."""

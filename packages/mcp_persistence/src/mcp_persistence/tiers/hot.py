@@ -1,0 +1,154 @@
+"""The hot tier: what was written or used last, in memory.
+
+It belongs to the store, not to whoever works with the data: a worker that crashes finds its snapshot and the
+events behind it here and is back without touching the disk. Losing it loses nothing. Bounded in bytes; the
+oldest goes first. Events rest as bytes, so that no reader can change what the next one sees.
+
+Used on the store's event loop only.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from mcp_interface.store import Snapshot
+from mcp_persistence.entry import Row
+from mcp_persistence.names import matches
+
+EVENT_BYTES: Final = 32 << 20
+"""Bytes of recent events that are kept unless told otherwise; as much again for snapshots."""
+_ROW: Final = 200
+"""Bytes that a row takes besides its events, roughly."""
+_SNAPSHOT: Final = 600
+"""Bytes that a snapshot takes besides its state, roughly."""
+
+
+class HotTier:
+    """Recent events in order, and recent snapshots.
+
+    Args:
+        head: Position behind which everything will be added.
+        size: Most bytes of events, and most bytes of snapshots; zero keeps nothing.
+    """
+
+    def __init__(self, head: int, size: int = EVENT_BYTES) -> None:
+        self._most = size
+        self.clear(head)
+
+    def clear(self, head: int) -> None:
+        """Forget everything; what is added next follows `head`."""
+        self._low = head  # everything behind this position is here
+        self._rows: list[Row] = []
+        self._gone = 0  # rows at the front of the list that were evicted
+        self._streams: dict[str, deque[Row]] = {}
+        self._bytes = 0
+        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+        self._snapshot_bytes = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep what has just become durable, in order of position."""
+        self._rows += rows
+        streams = self._streams
+        for row in rows:
+            kept = streams.get(row.stream)
+            if kept is None:
+                kept = streams[row.stream] = deque()
+            kept.append(row)
+            self._bytes += _size(row)
+        while self._bytes > self._most:
+            self._evict()
+
+    def stream(self, stream: str, after: int, limit: int) -> list[Row] | None:
+        """Rows of one stream that hold the versions > `after`; None when not all of them are here."""
+        kept = self._streams.get(stream)
+        if not kept or kept[0].version > after + 1:
+            return None
+        found: list[Row] = []
+        count = 0
+        # most readers want the end, so the beginning of the answer is looked for from there
+        for row in reversed(kept):
+            if row.version + len(row.bodies) <= after + 1:
+                break
+            found.append(row)
+            count += min(len(row.bodies), row.version + len(row.bodies) - 1 - after)
+        found.reverse()
+        while found and count - len(found[-1].bodies) >= limit:
+            count -= len(found.pop().bodies)
+        return found
+
+    def after(self, position: int, limit: int, glob: str) -> tuple[list[Row], int] | None:
+        """Rows of matching streams that hold positions > `position`, and how far the search came.
+
+        None when not all of them are here.
+        """
+        if position < self._low:
+            return None
+        place = bisect_right(self._rows, position, lo=self._gone, key=_last)
+        found: list[Row] = []
+        count = 0
+        reached = position
+        for index in range(place, len(self._rows)):
+            row = self._rows[index]
+            reached = _last(row)
+            if matches(row.stream, glob):
+                found.append(row)
+                count += min(len(row.bodies), reached - position)
+                if count >= limit:
+                    break
+        return found, reached
+
+    def forget(self, streams: Collection[str]) -> None:
+        """Drop streams that were removed."""
+        gone = {stream for stream in streams if self._streams.pop(stream, None)}
+        if gone:
+            self._rows = [row for row in self._rows[self._gone :] if row.stream not in gone]
+            self._gone = 0
+            self._bytes = sum(map(_size, self._rows))
+        for stream in streams:
+            self._drop_snapshot(stream)
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep the newest snapshot of a stream."""
+        before = self._snapshots.get(snapshot.stream)
+        if before is not None and before.version > snapshot.version:
+            return
+        self._drop_snapshot(snapshot.stream)
+        self._snapshots[snapshot.stream] = snapshot
+        self._snapshot_bytes += _SNAPSHOT + len(snapshot.state)
+        while self._snapshot_bytes > self._most:
+            _, oldest = self._snapshots.popitem(last=False)
+            self._snapshot_bytes -= _SNAPSHOT + len(oldest.state)
+
+    def snapshot(self, stream: str) -> Snapshot | None:
+        """The newest snapshot of a stream, if it is here."""
+        found = self._snapshots.get(stream)
+        if found is not None:
+            self._snapshots.move_to_end(stream)
+        return found
+
+    def _drop_snapshot(self, stream: str) -> None:
+        before = self._snapshots.pop(stream, None)
+        if before is not None:
+            self._snapshot_bytes -= _SNAPSHOT + len(before.state)
+
+    def _evict(self) -> None:
+        row = self._rows[self._gone]
+        self._gone += 1
+        self._low = _last(row)
+        self._bytes -= _size(row)
+        kept = self._streams[row.stream]
+        kept.popleft()
+        if not kept:
+            del self._streams[row.stream]
+        if self._gone > len(self._rows) // 2:
+            del self._rows[: self._gone]
+            self._gone = 0
+
+
+def _last(row: Row) -> int:
+    return row.position + len(row.bodies) - 1
+
+
+def _size(row: Row) -> int:
+    return _ROW + sum(map(len, row.bodies))
