@@ -2,7 +2,8 @@
 
 A workspace shares one environment and so hides a dependency that nobody stated. Here each wheel meets only what
 it asks for. Modules behind an extra may fail to import for want of that extra's libraries, and of nothing else.
-The kernel and its gates are not only imported but put to work, see `security_alone.py`.
+The kernel and its gates, and the journals, are not only imported but put to work, see `security_alone.py` and
+`persistence_alone.py`.
 """
 
 import json
@@ -21,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 OURS = "mcp-umbrella"
 WHEELS = 7
+AT_WORK = ("persistence", "security")
+"""Packages for which there is a script `<package>_alone.py`."""
 
 # Runs in the wheel's environment: imports everything, says what could not be found and which siblings came along.
 PROBE = """
@@ -77,7 +80,9 @@ def check(uv: str, wheel: Path, folder: Path) -> list[str]:
     if package == "web":
         problems += check_dashboard(wheel)
     if package == "security":
-        problems += check_security(uv, python, folder, f"{name}[api,database]=={version}")
+        install(uv, python, folder, f"{name}[api,database]=={version}")
+    if package in AT_WORK:
+        problems += check_at_work(python, package)
     shutil.rmtree(environment)
     return problems
 
@@ -112,13 +117,12 @@ def check_imports(python: Path, package: str, metadata: Message) -> list[str]:
     ] + [f"mcp_{package} imports {name}, which it does not state" for name in set(told["siblings"]) - allowed]
 
 
-def check_security(uv: str, python: Path, folder: Path, requirement: str) -> list[str]:
-    """The kernel and each of its gates work, with their extras and nothing else."""
-    install(uv, python, folder, requirement)
-    script = [python, "-I", "-W", "error", str(ROOT / ".ci" / "security_alone.py")]
+def check_at_work(python: Path, package: str) -> list[str]:
+    """What the package promises holds, with its wheel and nothing else."""
+    script = [python, "-I", "-W", "error", str(ROOT / ".ci" / f"{package}_alone.py")]
     done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False, cwd=python.parent)
     return (
-        [] if done.returncode == 0 else [f"mcp_security does not work alone: {done.stderr.strip()[-1500:]}"]
+        [] if done.returncode == 0 else [f"mcp_{package} does not work alone: {done.stderr.strip()[-1500:]}"]
     )
 
 

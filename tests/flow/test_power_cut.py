@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from flow.workload import (
     Acknowledged,
     add_slow_server,
@@ -25,6 +24,7 @@ from flow.workload import (
     watch,
     work,
 )
+
 from mcp_interface.commands import GetStorage, VerifyAudit
 from mcp_interface.errors import UmbrellaError
 from persistence.crash.conftest import disks, faults  # noqa: F401 the rigs' own fixtures

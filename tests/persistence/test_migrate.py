@@ -22,7 +22,7 @@ from persistence.fixtures.contents import contents, still_says
 
 FIXTURE = Path(__file__).with_name("fixtures") / "sqlite-1"
 HELD = json.loads((FIXTURE / "holds.json").read_text())
-EACH = 1 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 3
+EACH = 1 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 6
 EXTRAS = {"falsy": 0, "none": None, "empty": "", "list": [], "false": False}
 
 

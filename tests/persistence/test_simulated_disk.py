@@ -11,6 +11,7 @@ import errno
 import os
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -19,11 +20,12 @@ from mcp_interface.store import Append, Decision
 from mcp_interface.testing import ManualClock, SeededEntropy
 from mcp_interface.testing.samples import a_message
 from mcp_persistence import SegmentJournal
+from mcp_persistence.front import LAST_LOOK
 from persistence.simulated_disk import SHORT, PowerCut, SimulatedDisk
 
 NIGHTLY = os.environ.get("UMBRELLA_PROFILE") == "nightly"
 SEEDS = 5_000 if NIGHTLY else 100
-FAULTS = (PowerCut, PowerCut, PowerCut, errno.EIO, errno.ENOSPC, SHORT)
+FAULTS = (PowerCut, PowerCut, PowerCut, errno.EIO, errno.ENOSPC, errno.EROFS, SHORT)
 WRITERS = 3
 
 
@@ -237,3 +239,70 @@ def test_the_rig_would_notice_a_disk_that_does_not_sync(tmp_path):
         except (AssertionError, StorageCorrupt):
             caught += 1
     assert caught > 10
+
+
+class ReadOnly(SimulatedDisk):
+    """A disk that takes no change while `read_only` is set, as a file system that was mounted so."""
+
+    read_only = False
+
+    def step(self):
+        return errno.EROFS if self.read_only else super().step()
+
+
+def test_a_disk_that_turned_read_only_is_read_on_and_written_to_again_once_it_takes_writes(tmp_path):
+    async def body():
+        disk, clock = ReadOnly(), ManualClock()
+        journal = await SegmentJournal.open(tmp_path / "journal", clock, disk=disk, hot_bytes=0)
+        try:
+            epoch = await journal.claim()
+            await journal.append("session:1", [a_message(1)], expected=0, epoch=epoch)
+            before = await found(journal)
+            disk.read_only = True
+            for _ in range(3):
+                with pytest.raises(StorageUnavailable):
+                    await journal.append("session:1", [a_message(2)], expected=1, epoch=epoch)
+                assert await found(journal) == before
+                await look_again(clock)
+            report = await journal.report()
+            assert (report.state, report.head) == ("read_only", 1)
+            assert "Read-only file system" in report.reason
+            disk.read_only = False
+            await look_again(clock)
+            report = await journal.report()
+            assert (report.state, report.reason) == ("writable", "")
+            assert await found(journal) == before
+            await journal.append("session:1", [a_message(2)], expected=1, epoch=epoch)
+        finally:
+            await journal.close()
+
+    asyncio.run(body())
+
+
+async def look_again(clock):
+    """Let a journal that refused look at its disk once more, and see what it makes of it."""
+    for _ in range(50):  # first it falls asleep, then it works
+        if clock.sleepers:
+            break
+        await asyncio.sleep(0.002)
+    clock.advance(LAST_LOOK)
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+
+
+def test_the_names_of_new_folders_are_durable_before_anything_is_acknowledged(tmp_path, monkeypatch):
+    """A real disk here: what has no name after a power cut is as good as lost."""
+    synced = set()
+
+    def sync(file):
+        synced.add(Path(os.readlink(f"/proc/self/fd/{file}")))
+        really(file)
+
+    async def body():
+        journal = await SegmentJournal.open(tmp_path / "new" / "journal", ManualClock())
+        await journal.close()
+
+    really = os.fsync
+    monkeypatch.setattr(os, "fsync", sync)
+    asyncio.run(body())
+    assert {tmp_path, tmp_path / "new", tmp_path / "new" / "journal"} <= synced

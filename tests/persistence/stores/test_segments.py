@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -11,13 +12,15 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
-from persistence.broken_disk import BrokenDisk
 
 from mcp_interface.errors import CallerMistaken, StorageCorrupt, StorageUnavailable, UmbrellaError
 from mcp_interface.store import Snapshot
 from mcp_interface.testing import START, ManualClock
 from mcp_interface.testing.samples import a_message
 from mcp_persistence import SegmentJournal
+from persistence.broken_disk import BrokenDisk
+
+OPENINGS = 400 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 60
 
 
 def run(body):
@@ -69,10 +72,12 @@ def _descriptors():
 def assert_left_nothing(before):
     """Threads end a moment after they have said so."""
     for _ in range(500):
-        if (threading.active_count(), _descriptors()) == before:
+        if threading.active_count() <= before[0] and _descriptors() <= before[1]:
             return
         time.sleep(0.01)
-    assert (threading.active_count(), _descriptors()) == before
+    raise AssertionError(
+        f"{before} threads and files before, {threading.active_count(), _descriptors()} after"
+    )
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS])
@@ -328,14 +333,15 @@ def test_bad_arguments_and_places_are_named(tmp_path):
     assert_left_nothing(before)
 
 
-def test_two_hundred_openings_leave_nothing_behind_also_when_they_fail(tmp_path):
+def test_many_openings_leave_nothing_behind_also_when_they_fail(tmp_path):
     async def body():
         async with opened(tmp_path / "j") as store:
             await fill(store)
+        gc.collect()  # errors hold on to files until their cycles are collected
         threads, files = threading.active_count(), _descriptors()
         (segment,) = (tmp_path / "j").glob("*.seg")
         whole = segment.read_bytes()
-        for number in range(200):
+        for number in range(OPENINGS):
             segment.write_bytes(whole if number % 2 else whole[:4096])
             try:
                 async with opened(tmp_path / "j"):
@@ -348,7 +354,8 @@ def test_two_hundred_openings_leave_nothing_behind_also_when_they_fail(tmp_path)
             if threading.active_count() <= threads:
                 break
             await asyncio.sleep(0.01)
-        assert (threading.active_count(), _descriptors()) <= (threads, files)
+        gc.collect()
+        assert (threading.active_count(), _descriptors()) == (threads, files)
         assert len(asyncio.all_tasks()) == 1
 
     run(body)

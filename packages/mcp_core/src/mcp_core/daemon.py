@@ -62,7 +62,10 @@ class DataDir:
             StorageUnavailable: They cannot be made, or are not ours alone.
         """
         try:
+            fresh = [each for each in (self.root, *self.root.parents) if not each.exists()]
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in fresh:
+                _sync_names(each.parent)  # what rests in a folder is as durable as the folder's name
             self.logs.mkdir(mode=0o700, exist_ok=True)
             self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -128,6 +131,14 @@ class DataDir:
             raise NodeUnavailable(
                 f"no node has run on {self.root}", "start one with: umbrella node start"
             ) from error
+
+
+def _sync_names(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _taken(file: TextIOWrapper) -> bool:

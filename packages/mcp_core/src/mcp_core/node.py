@@ -55,7 +55,7 @@ from mcp_interface.approval import ApprovalDesk
 from mcp_interface.capability import MAX_DEPTH, Ask, GrantOptions, SecurityKernel
 from mcp_interface.client import ServerChanged
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
-from mcp_interface.errors import NotFound
+from mcp_interface.errors import NotFound, StorageCorrupt
 from mcp_interface.ids import AgentId, PrincipalId, new_id
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.store import KeyValueStore, Store
@@ -255,6 +255,7 @@ class Node:
         place = DataDir(self.settings.data_dir)
         stack.callback(place.lock().close)
         self.owner_token = place.make_token(entropy)
+        check_journal_is_there(place)
         store = await open_journal(
             place.journal, clock, self.telemetry, entropy=entropy, before=place.old_journal
         )
@@ -387,6 +388,22 @@ class Node:
             bus.pass_by(ServerChanged(name=status.name, state=status.state, error=status.error))
 
         return changed
+
+
+def check_journal_is_there(place: DataDir) -> None:
+    """See that a journal which once was is not begun anew, in silence and empty.
+
+    The audit is made behind the journal: where there is one, there was a journal.
+
+    Raises:
+        StorageCorrupt: It was taken away, or its disk is not mounted.
+    """
+    begun = place.old_journal.exists() or (place.journal.is_dir() and any(place.journal.iterdir()))
+    if place.audit.exists() and not begun:
+        raise StorageCorrupt(
+            f"there is no journal in {place.journal}, but {place.audit} says that there was one",
+            "mount its disk, or put the data directory back from a backup; to begin anew, take another one",
+        )
 
 
 async def tell_storage(store: Store) -> None:

@@ -36,6 +36,10 @@ def records(
     stream: str, events: Sequence[Event], position: int, version: int, epoch: int, ids: Ids
 ) -> list[Record]:
     """Events as records; the first one stands behind `position` and `version`."""
+    if ids is NO_IDS and len(events) == 1:  # what most appends give
+        return [
+            Record(position=position + 1, stream=stream, version=version + 1, epoch=epoch, event=events[0])
+        ]
     if ids is NO_IDS:
         return [
             Record(

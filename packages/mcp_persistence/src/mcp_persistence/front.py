@@ -13,12 +13,10 @@ import contextlib
 import logging
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from mcp_interface.clock import Clock
-from mcp_interface.codec import encode_disk
 from mcp_interface.errors import (
     CallerMistaken,
     InvalidRecord,
@@ -33,20 +31,16 @@ from mcp_interface.ids import TraceId
 from mcp_interface.store import PAGE, Decision, Record, Snapshot, StoreReport, StreamInfo, Transaction
 from mcp_interface.telemetry import Telemetry
 from mcp_persistence.decoding import decoded, records
+from mcp_persistence.encoding import changes_of, encode, encoded, ids_of, too_large
 from mcp_persistence.entry import (
-    MAX_ID,
     MAX_VALUE,
-    NO_IDS,
     Committed,
     Draft,
     Entry,
-    Ids,
     Known,
     Refused,
-    Run,
     encode_value,
     plain,
-    time_of,
 )
 from mcp_persistence.group_commit import GroupCommit, Refusal, Work
 from mcp_persistence.medium import Desk, Medium
@@ -145,11 +139,11 @@ class Front:
             StorageUnavailable: The disk refused; whether the events are in is not known.
         """
         began = self._clock.monotonic() if self._telemetry is not None else 0.0
-        run, kept = self._encoded(stream, events, expected)
+        run, kept = encoded(self._codec, stream, events, expected)
         size = len(run.bodies[0]) if len(kept) == 1 else sum(map(len, run.bodies))
         if size > MAX_VALUE:
-            raise _too_large(size)
-        ids = _ids(trace_id, causation_id, correlation_id)
+            raise too_large(size)
+        ids = ids_of(trace_id, causation_id, correlation_id)
         if key is not None:
             check_idempotency_key(key := plain(key))
         # as `GroupCommit.submit`, without a coroutine of its own: this is the hottest path of the house
@@ -169,9 +163,9 @@ class Front:
     async def commit(self, decision: Decision, *, epoch: int) -> list[Record]:
         """Make a decision durable as a whole; see `Store.commit`."""
         began = self._clock.monotonic()
-        encoded = [self._encoded(part.stream, part.events, part.expected) for part in decision.appends]
-        runs = tuple(run for run, _ in encoded)
-        changes = _changes(decision)
+        parts = [encoded(self._codec, part.stream, part.events, part.expected) for part in decision.appends]
+        runs = tuple(run for run, _ in parts)
+        changes = changes_of(decision)
         if len({run.stream for run in runs}) < len(runs):
             raise CallerMistaken("a decision names one stream twice", "put its events into one append")
         if not runs and not changes:
@@ -181,7 +175,7 @@ class Front:
             check_idempotency_key(key)
         if type(epoch) is not int:  # None is for writers of keys alone
             raise StaleEpoch(f"epoch {epoch!r} may not write", "claim the store")
-        ids = _ids(decision.trace_id, decision.causation_id, decision.correlation_id)
+        ids = ids_of(decision.trace_id, decision.causation_id, decision.correlation_id)
         entry = Entry(runs, epoch, changes, ids, key)
         size = sum(len(body) for run in runs for body in run.bodies)
         size += sum(len(content) for content in changes.values() if content is not None)
@@ -189,7 +183,7 @@ class Front:
         if isinstance(before, Known):
             return await self._again(before)
         found: list[Record] = []
-        for run, kept in encoded:
+        for run, kept in parts:
             found += records(run.stream, kept, before + len(found), run.expected, epoch, ids)
             self._emit("journal_write", began, {"events": len(kept)}, {"stream": run.stream})
         return found
@@ -260,7 +254,7 @@ class Front:
         """Keep a snapshot, the newest five of each stream; see `EventStore.save_snapshot`."""
         began = self._clock.monotonic()
         check_stream(snapshot.stream)
-        body = _encode("the snapshot", snapshot)
+        body = encode("the snapshot", snapshot)
         if len(body) > MAX_VALUE:
             raise CallerMistaken(
                 f"a snapshot of {len(body)} bytes, {MAX_VALUE} are allowed", "keep less in the state"
@@ -345,7 +339,7 @@ class Front:
                 raise Refused(error) from error
             size = sum(len(content) for content in draft.changes.values() if content is not None)
             if size > MAX_VALUE:
-                raise _too_large(size)
+                raise too_large(size)
             if draft.changes:
                 desk.decide(Entry((), None, draft.changes))
             return result
@@ -467,7 +461,7 @@ class Front:
 
     async def _submit(self, work: Work[Any, T], size: int = 0) -> T:
         if size > MAX_VALUE:
-            raise _too_large(size)
+            raise too_large(size)
         return await self._group.submit(work, size)
 
     async def _look(self, work: Callable[[Medium], Awaitable[T]]) -> T:
@@ -523,32 +517,6 @@ class Front:
             place = reached
         return found
 
-    def _encoded(self, stream: str, events: Sequence[Event], expected: int) -> tuple[Run, list[Event]]:
-        if type(stream) is not str:
-            stream = plain(stream)
-        if type(expected) is not int:
-            raise CallerMistaken(f"the expected version is {expected!r}", "give a whole number")
-        check_stream(stream)
-        if not events:
-            raise CallerMistaken(f"nothing to append to {stream!r}", "give at least one event")
-        encode, decode = self._codec.encode, self._codec.decode
-        try:
-            bodies = tuple([encode(event) for event in events])
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise CallerMistaken(f"an event cannot be stored: {error}", "use plain data") from error
-        try:
-            # An event that could not be read back would wedge its stream for good.
-            kept = [decode(body) for body in bodies]
-        except InvalidRecord as error:
-            raise InvalidRecord(
-                "malformed",
-                f"an event for {stream!r} could not be read back: {error.message}",
-                "give valid events",
-            ) from error
-        first_at = _time_of(kept[0], bodies[0])
-        last_at = first_at if len(kept) == 1 else _time_of(kept[-1], bodies[-1])
-        return Run(stream, bodies, expected, first_at, last_at), kept
-
     def _fitted(self, snapshot: Snapshot) -> Snapshot | None:
         try:
             return self._codec.snapshot(snapshot)
@@ -576,52 +544,6 @@ def _nothing() -> None:
 
 def _claim(desk: Desk) -> int:
     return desk.claim()
-
-
-def _ids(trace: TraceId | None, causation: str | None, correlation: str | None) -> Ids:
-    if trace is None and causation is None and correlation is None:
-        return NO_IDS
-    return (
-        None if trace is None else TraceId(_id(trace)),
-        None if causation is None else _id(causation),
-        None if correlation is None else _id(correlation),
-    )
-
-
-def _id(text: str) -> str:
-    if len(text := plain(text)) > MAX_ID:
-        raise CallerMistaken(f"an id of {len(text)} characters, {MAX_ID} are allowed", "use a shorter one")
-    _encode("an id", text)
-    return text
-
-
-def _time_of(event: Event, body: bytes) -> datetime:
-    at = getattr(event, "timestamp", None)  # somebody else's event need not have one
-    return at if type(at) is datetime and at.tzinfo is not None else time_of(body)
-
-
-def _changes(decision: Decision) -> dict[str, bytes | None]:
-    changes: dict[str, bytes | None] = {}
-    for key, value in decision.puts.items():
-        check_key(key := plain(key))
-        changes[key] = encode_value(key, value)
-    for key in map(plain, decision.deletes):
-        if key in changes:
-            raise CallerMistaken(f"a decision names the key {key[:60]!r} twice", "set it, or remove it once")
-        if can_be_key(key):
-            changes[key] = None
-    return changes
-
-
-def _too_large(size: int) -> CallerMistaken:
-    return CallerMistaken(f"{size} bytes at once, {MAX_VALUE} are allowed", "write them in parts")
-
-
-def _encode(what: str, value: Any) -> bytes:
-    try:
-        return encode_disk(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CallerMistaken(f"{what} cannot be stored: {error}", "use plain data") from error
 
 
 def _disk_used(folder: Path) -> float:

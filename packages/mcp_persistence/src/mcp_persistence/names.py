@@ -6,6 +6,7 @@ Upper and lower case differ, no character is special as a separator, and the who
 literal sign is written as a set: `[*]`, `[?]`, `[[]`.
 """
 
+import sys
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -16,6 +17,8 @@ MAX_STREAM: Final = 200
 """Longest stream name, in characters."""
 MAX_KEY: Final = 512
 """Longest key or glob, in characters."""
+_BEYOND: Final = chr(sys.maxunicode)
+"""Behind every printable sign."""
 _LARGEST: Final = 2**63 - 1
 
 
@@ -76,6 +79,12 @@ def check_glob(pattern: str) -> None:
 def matches(name: str, pattern: str) -> bool:
     """Tell whether a whole name matches a glob; the time it takes does not explode with the number of stars."""
     return fnmatchcase(name, pattern)
+
+
+def span(pattern: str) -> tuple[str, str]:
+    """Between which texts all names lie that match a glob: the first one included, the other not."""
+    literal = pattern[: min((pattern.index(sign) for sign in "*?[" if sign in pattern), default=len(pattern))]
+    return literal, literal + _BEYOND
 
 
 def is_exact(pattern: str) -> bool:

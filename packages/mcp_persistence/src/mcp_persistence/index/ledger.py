@@ -5,8 +5,8 @@ that a failed append leaves nothing behind in memory that a reader could take fo
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ from mcp_persistence.segment.body import (
     unpack,
 )
 from mcp_persistence.segment.log import SegmentLog
+from mcp_persistence.sqlite.connection import transaction
 
 Raw = msgspec.Raw
 
@@ -174,7 +175,7 @@ class Ledger:
         # after a failure somebody else may have opened the index: what is known here is not the truth any more
         if self._stopped is not None or checkpoint == self.meta.checkpoint:
             return
-        with transaction(self._db):
+        with suspicion(), transaction(self._db):
             meta = writing.write(self._db, self.meta, self.state, checkpoint)
         self.meta = meta
         # A reader may have looked before the commit and still hold the old changes: those stay whole.
@@ -182,7 +183,7 @@ class Ledger:
 
     def catch_up(self) -> int:
         """Take in every frame behind the index, and put that down; gives the number of their events."""
-        with transaction(self._db):
+        with suspicion(), transaction(self._db):
             meta, events = self._read_on(self.meta, self.state)
         self.meta = meta
         return events
@@ -191,7 +192,7 @@ class Ledger:
         """Forget what the index holds and read the whole journal again."""
         self.check()
         state = State()
-        with transaction(self._db):
+        with suspicion(), transaction(self._db):
             tables.clear(self._db)
             meta, _ = self._read_on(writing.blank(self.log.journal_id), state)
         self.meta, self.state = meta, state
@@ -276,16 +277,3 @@ class Ledger:
                 "give each decision a key of its own",
             )
         return Known(made.before, made.count)
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All statements of the block, or none."""
-    with suspicion():
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            db.execute("COMMIT")
-        except BaseException:
-            db.rollback()
-            raise

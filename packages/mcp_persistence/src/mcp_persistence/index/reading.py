@@ -21,7 +21,7 @@ from mcp_persistence.entry import Row
 from mcp_persistence.index.frames import Frames
 from mcp_persistence.index.state import Changes, Head, Made, Spot, State
 from mcp_persistence.index.tables import REBUILD, IndexDamaged, check_row
-from mcp_persistence.names import is_exact, matches
+from mcp_persistence.names import is_exact, matches, span
 
 _spots = msgspec.msgpack.Decoder(list[Spot]).decode
 _made = msgspec.msgpack.Decoder(Made).decode
@@ -90,7 +90,8 @@ def stream_tail(
         return [], max(end, position)  # it was removed meanwhile, and began anew behind the end at most
     if reached < promised:
         raise IndexDamaged(f"version {reached + 1} of {stream!r} is not where the index says", REBUILD)
-    return found, max(end, position)
+    # what has come since may be among it: whoever goes on must not get that again
+    return found, max(end, found[-1].position if found else position)
 
 
 def page(
@@ -161,8 +162,9 @@ def key_names(
     """Keys that match a glob, sorted."""
     recent = dict(state.changes.keys)
     rows = db.execute(
-        "SELECT key, value, digest FROM keys WHERE matches(key, ?) AND key > ? ORDER BY key LIMIT ?",
-        (pattern, after, limit + len(recent)),
+        """SELECT key, value, digest FROM keys WHERE matches(key, ?) AND key > ? AND key >= ? AND key < ?
+           ORDER BY key LIMIT ?""",
+        (pattern, after, *span(pattern), limit + len(recent)),
     ).fetchall()
     for key, content, stored in rows:
         check_row(f"key {str(key)[:60]!r}", stored, key, content)
@@ -209,9 +211,12 @@ def _stored(db: sqlite3.Connection, number: int, by: str, first: int) -> Iterato
         " ORDER BY version",
         (number, 0 if row is None else row[0]),
     )
-    for *content, stored in rows:
-        check_row(f"places of stream {number}", stored, *content)
-        yield from _from(_spots(content[3]), by, first)
+    try:
+        for *content, stored in rows:
+            check_row(f"places of stream {number}", stored, *content)
+            yield from _from(_spots(content[3]), by, first)
+    finally:
+        rows.close()  # an error may live on, and with it an open cursor: this reader's view would stay as it is
 
 
 def _from(spots: Sequence[Spot], by: str, first: int) -> Sequence[Spot]:

@@ -16,9 +16,8 @@ from typing import Any, Final, Self, TypeVar
 from mcp_interface.codec import encode_disk
 from mcp_interface.errors import CallerMistaken, OurBug, StorageCorrupt, UmbrellaError
 from mcp_interface.store import PAGE, Record
-from mcp_persistence.index.ledger import transaction
 from mcp_persistence.projections.projection import Projection
-from mcp_persistence.sqlite.connection import Worker, connect, in_one_view, translate
+from mcp_persistence.sqlite.connection import Worker, connect, in_one_view, transaction, translate
 
 T = TypeVar("T")
 APPLICATION_ID: Final = 0x756D6270

@@ -397,7 +397,9 @@ class SegmentLog:
 
     def _poison(self, error: OSError) -> StorageUnavailable:
         self._broken = refusal(error, self.folder / self._sources[-1].name, "written to")
-        self._spare = None  # its name is for whoever opens the log next; it may be theirs when this one closes
+        self._spare = (
+            None  # its name is for whoever opens the log next; it may be theirs when this one closes
+        )
         return self._broken
 
     def _refuse_append(self) -> StorageUnavailable:

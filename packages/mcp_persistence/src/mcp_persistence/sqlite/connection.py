@@ -7,7 +7,8 @@ is what makes a commit cheap: a statement at a time, as aiosqlite's surface offe
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -56,21 +57,18 @@ class Worker(aiosqlite.Connection):
             StorageUnavailable: SQLite or the disk refused, or did not answer in time.
             StorageCorrupt: The file is damaged.
         """
-        # aiosqlite offers no public way to run a function; the range in pyproject.toml is what was tried.
-        execute: Callable[..., Awaitable[T]] = self._execute
         try:
             async with asyncio.timeout(deadline):
-                return await execute(_translated, work, self._conn)
+                return await self.begin(work)
         except TimeoutError as error:
             raise StorageUnavailable(
                 f"the disk did not answer within {deadline:.0f} s", "look at the disk; it is tried again"
             ) from error
-        except ValueError as error:  # aiosqlite's word for it
-            raise _closed() from error
 
     def begin(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Have `work` done like `run`, without a deadline and without a task: for whom each microsecond counts."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        # aiosqlite offers no public way to run a function; the range in pyproject.toml is what was tried.
         if not self._running or self._connection is None:
             future.set_exception(_closed())
         else:
@@ -113,6 +111,9 @@ async def connect(path: Path, *, writable: bool) -> Worker:
         await worker
     except sqlite3.Error as error:
         raise translate(error) from error
+    except BaseException:
+        await worker.end()
+        raise
     return worker
 
 
@@ -146,6 +147,18 @@ def _translated(work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection)
 
 def _closed() -> StorageUnavailable:
     return StorageUnavailable("the store is closed", "open it again")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All statements of the block, or none."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        db.rollback()
+        raise
 
 
 def in_one_view(work: Callable[..., T], *args: Any) -> Callable[[sqlite3.Connection], T]:

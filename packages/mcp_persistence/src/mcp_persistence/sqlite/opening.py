@@ -4,6 +4,7 @@ The file is examined through a connection that cannot write before one is opened
 when the last writer closes, and would remove what is left of a damaged write-ahead log.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -147,6 +148,8 @@ def _make_file(path: Path) -> None:
     except FileExistsError:
         if not path.is_file():
             raise StorageUnavailable(f"{path} is not a regular file", "give another path") from None
+        if os.statvfs(path.parent).f_flag & os.ST_RDONLY:  # SQLite would only say that it cannot open it
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path)) from None
         return
     _sync_and_close(file)
     _sync_and_close(os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC))

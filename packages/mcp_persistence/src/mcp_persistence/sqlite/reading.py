@@ -12,7 +12,7 @@ from mcp_interface.codec import decode_json
 from mcp_interface.errors import NotFound, StorageCorrupt
 from mcp_interface.store import PAGE, StreamInfo
 from mcp_persistence.entry import Row
-from mcp_persistence.names import is_exact, matches
+from mcp_persistence.names import is_exact, matches, span
 from mcp_persistence.sqlite.index import PLACED, heads_behind
 from mcp_persistence.sqlite.integrity import Meta, digest
 from mcp_persistence.sqlite.rows import (
@@ -157,8 +157,9 @@ def count_streams(db: sqlite3.Connection) -> int:
 def key_names(db: sqlite3.Connection, pattern: str, after: str, limit: int) -> list[str]:
     """Keys that match a glob, sorted."""
     rows = db.execute(
-        "SELECT key, value, digest FROM keys WHERE matches(key, ?) AND key > ? ORDER BY key LIMIT ?",
-        (pattern, after, limit),
+        """SELECT key, value, digest FROM keys WHERE matches(key, ?) AND key > ? AND key >= ? AND key < ?
+           ORDER BY key LIMIT ?""",
+        (pattern, after, *span(pattern), limit),
     ).fetchall()
     for row in rows:
         check_value(*row)

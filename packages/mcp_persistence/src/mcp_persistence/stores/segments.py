@@ -35,14 +35,14 @@ from mcp_persistence.front import Front
 from mcp_persistence.group_commit import Work
 from mcp_persistence.index import reading, snapshots, tables, writing
 from mcp_persistence.index.frames import Frames
-from mcp_persistence.index.ledger import Ledger, transaction
+from mcp_persistence.index.ledger import Ledger
 from mcp_persistence.index.state import Head, State
 from mcp_persistence.index.tables import IndexDamaged
 from mcp_persistence.medium import Usage
 from mcp_persistence.names import matches
-from mcp_persistence.segment.disk import Disk
+from mcp_persistence.segment.disk import Disk, SystemDisk
 from mcp_persistence.segment.log import SegmentLog
-from mcp_persistence.sqlite.connection import Worker, connect, in_one_view, translate
+from mcp_persistence.sqlite.connection import Worker, connect, in_one_view, transaction, translate
 from mcp_persistence.tiers.hot import EVENT_BYTES
 from mcp_persistence.upcast import EventCodec
 
@@ -217,6 +217,7 @@ class SegmentMedium:
 
     async def save_snapshot(self, snapshot: Snapshot, body: bytes) -> int:
         """Keep a snapshot; see `EventStore.save_snapshot`."""
+        self._ledger.check()
         stream, version = snapshot.stream, snapshot.version
 
         def save(db: sqlite3.Connection) -> int:
@@ -227,7 +228,6 @@ class SegmentMedium:
                     f"{0 if head is None else head.version}",
                     "append first",
                 )
-            self._ledger.check()
             with snapshots.writing(db):
                 snapshots.keep(db, head, self._log.head, version, body)
             return snapshots.newest(db, head)
@@ -272,10 +272,12 @@ class SegmentMedium:
         report = await asyncio.to_thread(self._log.verify)
         if report.damage:
             raise report.damage[0].error()
+        await self._look(_check_index)
         return sum(head.version for head in list(self._ledger.state.numbers))
 
     async def rebuild(self) -> None:
         """Throw the index's content away and make it anew; see `Store.rebuild`."""
+        self._ledger.check()
         try:
             await self._writer.run(lambda _: self._ledger.rebuild(), LONG)
         except IndexDamaged as error:
@@ -321,11 +323,11 @@ class SegmentMedium:
 
     async def _look(self, work: Callable[..., T], *args: Any) -> T:
         """Read with the index; one that turns out to be damaged is made anew."""
-        try:
+        with contextlib.suppress(IndexDamaged):
             return await self._look_once(work, *args)
-        except IndexDamaged:
-            await self.rebuild()
-            return await self._look_once(work, *args)
+        # behind the block: as long as its error lives, so does the view that the reader had
+        await self.rebuild()
+        return await self._look_once(work, *args)
 
     async def _look_once(self, work: Callable[..., T], *args: Any) -> T:
         look = in_one_view(work, self._frames, self._ledger.state, *args)
@@ -386,6 +388,11 @@ async def _open_all(
     return writer, reader, joined
 
 
+def _check_index(db: sqlite3.Connection, frames: Frames, state: State) -> None:
+    """See that nothing is missing in it, as every opening does: who asks for a hidden key cannot know."""
+    writing.load(db)
+
+
 def _attach(db: sqlite3.Connection, folder: Path) -> None:
     db.execute("ATTACH ? AS kept", (str(folder / SNAPSHOTS),))
 
@@ -438,7 +445,7 @@ def _join(
             meta, state = known
         else:
             note = "" if known is None else "the index was of another journal"
-            with transaction(db):
+            with tables.suspicion(), transaction(db):
                 tables.clear(db)
                 meta, state = writing.blank(segments.journal_id), State()
                 writing.write(db, meta, state, meta.checkpoint)
@@ -493,7 +500,10 @@ def _check_lock(folder: Path, lock: int) -> None:
     except OSError as error:
         raise translate(error) from error
     if not is_ours:
-        raise StorageUnavailable(f"{folder} is not the folder that was opened", "put it back")
+        raise StorageUnavailable(
+            f"{folder} is not the folder that was opened",
+            "put it back, or close the journal and open it again",
+        )
 
 
 def _lock(folder: Path) -> int:
@@ -503,7 +513,7 @@ def _lock(folder: Path) -> int:
         StorageUnavailable: Another one has it, or the disk refused.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        SystemDisk().make_folder(folder)  # which makes its name durable, too
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise translate(error) from error

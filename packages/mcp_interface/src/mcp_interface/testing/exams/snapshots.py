@@ -114,6 +114,7 @@ async def _gives_many(store: EventStore) -> None:
     assert list(named) == ["agent:a", "session:a", "session:b", "session:c"], f"by name: {list(named)}"
     assert named["session:a"] == _snapshot("session:a", 2), "the newest of each"
     first = await store.load_snapshots("session:*", limit=2)
+    assert len(first) == 2, f"two at most: {[snapshot.stream for snapshot in first]}"
     rest = await store.load_snapshots("session:*", after=first[-1].stream, limit=2)
     found = [snapshot.stream for snapshot in first + rest]
     assert found == ["session:a", "session:b", "session:c"], f"pages do not add up: {found}"
