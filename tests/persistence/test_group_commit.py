@@ -231,3 +231,25 @@ def test_a_loop_that_ends_around_an_open_group_lets_go_of_the_medium():
 
     run(body)
     assert kept[0][0].abandoned
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"), [(StorageUnavailable("no disk"), StorageUnavailable), (NameError(), OurBug)]
+)
+def test_a_commit_that_does_not_even_begin_tells_everybody_too(raised, seen):
+    async def body():
+        disk = Disk()
+
+        def commit(batch):
+            raise raised
+
+        group = GroupCommit(commit, disk.told.append, disk.abandon)
+        for task in await submit(group, 1, 2):
+            with pytest.raises(seen):
+                await task
+        assert len(disk.told) == 1
+        with pytest.raises(StorageUnavailable, match="read-only"):
+            await group.submit(lambda _: 3)
+        await group.close()
+
+    run(body)

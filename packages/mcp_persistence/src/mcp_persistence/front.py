@@ -154,6 +154,7 @@ class Front:
             before = await self._group.too_late(job)
         if type(before) is not int:
             if type(before) is Refusal:
+                del job  # as there
                 raise before.error
             return await self._again(before)
         if self._telemetry is not None:

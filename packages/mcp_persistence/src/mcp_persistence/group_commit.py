@@ -112,6 +112,9 @@ class GroupCommit(Generic[Desk]):
         except asyncio.CancelledError:
             outcome = await self.too_late(job)
         if type(outcome) is Refusal:
+            del (
+                job
+            )  # a traceback that leads back to the queue would keep files open until the next collection
             raise outcome.error
         result: T = outcome
         return result
@@ -169,7 +172,12 @@ class GroupCommit(Generic[Desk]):
     def _start(self) -> None:
         batch = self._take()
         if batch and self.broken is None:
-            asyncio.ensure_future(self._commit([job.work for job in batch])).add_done_callback(self._done)
+            commit: asyncio.Future[Any] = self._loop.create_future()
+            try:
+                commit = asyncio.ensure_future(self._commit([job.work for job in batch]))
+            except Exception as error:  # raised here it would end a callback, and nobody would be told
+                commit.set_exception(error)
+            commit.add_done_callback(self._done)
         else:
             self._busy = False
             self._idle.set()

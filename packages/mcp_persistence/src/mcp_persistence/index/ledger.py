@@ -78,6 +78,7 @@ class Ledger:
         self._begin()
 
     def _begin(self) -> None:
+        self._outcomes: list[Any] = []
         self._items: list[Item] = []
         self._times: list[tuple[datetime, datetime]] = []
         self._rows: list[Row] = []
@@ -97,9 +98,24 @@ class Ledger:
         Raises:
             StorageUnavailable: The disk refused; what reached it is not known.
         """
+        self.judge(batch)
+        return self.finish()
+
+    def judge(self, batch: Sequence[Work["Ledger", Any]]) -> None:
+        """The first half of `commit`: nothing is written yet.
+
+        For entries without an idempotency key it looks at nothing but memory that changes only while a batch is
+        finished, and may run in another thread: see `SegmentMedium.commit`.
+
+        Raises:
+            StorageUnavailable: An earlier batch failed.
+        """
         self.check()
         self._begin()
-        outcomes = judge(self, batch)
+        self._outcomes = judge(self, batch)
+
+    def finish(self) -> Committed:
+        """The second half of `commit`."""
         if self._items:
             try:
                 self._append()
@@ -109,7 +125,7 @@ class Ledger:
             for stream in self._erased:
                 with suppress(sqlite3.Error):  # they are not loaded any more; see `snapshots.TABLE`
                     snapshots.forget(self._db, stream)
-        return Committed(outcomes, self.log.head, self._rows, self._erased)
+        return Committed(self._outcomes, self.log.head, self._rows, self._erased)
 
     def claim(self) -> int:
         """Take the next epoch."""

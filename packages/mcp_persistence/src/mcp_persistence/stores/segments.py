@@ -30,7 +30,7 @@ from mcp_interface.errors import (
 )
 from mcp_interface.store import Record, Snapshot, StreamInfo
 from mcp_interface.telemetry import Telemetry
-from mcp_persistence.entry import NEVER, Committed, Row
+from mcp_persistence.entry import NEVER, Committed, Entry, Row
 from mcp_persistence.front import Front
 from mcp_persistence.group_commit import Work
 from mcp_persistence.index import reading, snapshots, tables, writing
@@ -186,7 +186,12 @@ class SegmentMedium:
         ledger = self._ledger
         if ledger.is_due and self._checkpointing is None:
             self._checkpointing = asyncio.create_task(self._checkpoint(), name="index checkpoint")
-        return self._writer.begin(lambda _: ledger.commit(batch))
+        if any(not isinstance(work, Entry) or work.key is not None for work in batch):
+            return self._writer.begin(lambda _: ledger.commit(batch))
+        # Plain decisions are judged here, where they were made: in another thread each of their objects has to
+        # come over from another core first, which costs as much as the judging.
+        ledger.judge(batch)
+        return self._writer.begin(lambda _: ledger.finish())
 
     async def stream_page(self, stream: str, after: int, limit: int) -> list[Row]:
         """Rows of one stream; see `front.Medium`."""
