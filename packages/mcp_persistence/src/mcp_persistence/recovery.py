@@ -6,6 +6,7 @@ cannot be rebuilt, naming it, so that one damaged conversation does not keep a n
 needs one state only reads that stream: see `Recovery.one`. Pure over a store; knows no disk.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -76,10 +77,11 @@ class Family(msgspec.Struct, Generic[S]):
 class _Coming(Generic[S]):
     """A state on its way back."""
 
-    __slots__ = ("info", "snapshot", "state", "version")
+    __slots__ = ("info", "last", "snapshot", "state", "version")
 
     def __init__(self, info: StreamInfo, snapshot: Snapshot | None, state: S, version: int) -> None:
         self.info = info
+        self.last = info.version
         self.snapshot = snapshot
         self.state = state
         self.version = version
@@ -177,6 +179,7 @@ class Recovery(Generic[S]):
     async def _pass(self, behind: dict[str, _Coming[S]]) -> None:
         """Read the journal once, from the first event that somebody lacks."""
         position = min(_known(each) for each in behind.values())
+        apply = self._family.apply
         while behind:
             try:
                 records = await self._store.read_all(after=position, streams=self._family.streams)
@@ -186,15 +189,24 @@ class Recovery(Generic[S]):
             if not records:
                 return
             position = records[-1].position
+            events = 0
             for record in records:
                 each = behind.get(record.stream)
-                if each is None or record.version != each.version + 1:
+                version = record.version
+                if each is None or version != each.version + 1:
                     continue
-                if not self._applied(each, record):
+                try:
+                    apply(each.state, record)
+                except UmbrellaError as error:
+                    self._give_up(record.stream, error)
                     del behind[record.stream]
-                elif each.version >= each.info.version:
+                    continue
+                each.version = version
+                events += 1
+                if version >= each.last:
                     del behind[record.stream]
                     self._finish(each)
+            self._found.events += events
             self._tell()
 
     async def _read_on(self, each: _Coming[S]) -> None:
@@ -214,16 +226,6 @@ class Recovery(Generic[S]):
             self._family.apply(each.state, record)
             each.version = record.version
         self._found.events += len(records)
-
-    def _applied(self, each: _Coming[S], record: Record) -> bool:
-        try:
-            self._family.apply(each.state, record)
-        except UmbrellaError as error:
-            self._give_up(record.stream, error)
-            return False
-        each.version = record.version
-        self._found.events += 1
-        return True
 
     def _finish(self, each: _Coming[S]) -> None:
         self._back += 1
@@ -258,8 +260,15 @@ async def recover(
         StorageUnavailable: The store cannot be read.
     """
     found = Found()
-    for family in families:
-        await Recovery(store, family, found, report).run()
+    # Of all that is made here nothing can be collected: the collector would look at it again and again.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        for family in families:
+            await Recovery(store, family, found, report).run()
+    finally:
+        if collects:
+            gc.enable()
     return found
 
 

@@ -6,15 +6,18 @@ its stream, or of an earlier stream of that name; nothing here raises for damage
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, Final
 
 from mcp_interface.codec import decode_disk
 from mcp_interface.errors import InvalidRecord
 from mcp_interface.store import Snapshot
 from mcp_persistence.index.state import Head
 from mcp_persistence.index.tables import digest
+from mcp_persistence.names import matches, span
 
 log = logging.getLogger(__name__)
 
@@ -87,29 +90,43 @@ def load(db: sqlite3.Connection, head: Head) -> Snapshot | None:
                ORDER BY version DESC LIMIT ?""",
             (head.stream, head.erased, KEPT),
         )
-        for *row, stored in rows:
-            if digest(*row) != stored or row[2] > head.version:
-                continue
-            try:
-                snapshot: Snapshot = decode_disk(row[3], Snapshot)
-            except InvalidRecord:
-                continue  # written by a version that knew another shape
-            return snapshot
+        for row in rows:
+            if (snapshot := _sound(row, head)) is not None:
+                return snapshot
     return None
 
 
-def load_many(db: sqlite3.Connection, heads: Iterable[Head]) -> list[Snapshot]:
-    """The newest sound snapshots of streams, in their order."""
-    return [snapshot for head in heads if (snapshot := load(db, head)) is not None]
-
-
-def streams(db: sqlite3.Connection) -> list[str]:
-    """Streams that have any."""
-    found: list[str] = []
+def load_page(
+    db: sqlite3.Connection, heads: Mapping[str, Head], glob: str, after: str, limit: int
+) -> list[Snapshot]:
+    """The newest sound snapshot of each stream that matches, by name, behind `after`; in one pass."""
+    found: list[Snapshot] = []
     with _passing_over():
-        rows = db.execute("SELECT DISTINCT stream FROM kept.snapshots WHERE typeof(stream) = 'text'")
-        found += [row[0] for row in rows]
+        rows = db.execute(
+            """SELECT stream, since, version, body, digest FROM kept.snapshots
+               WHERE stream > ? AND stream >= ? AND stream < ? ORDER BY stream, since, version""",
+            (after, *span(glob)),
+        )
+        for stream, group in groupby(rows, key=itemgetter(0)):
+            head = heads.get(stream)
+            if head is None or not head.version or not matches(stream, glob):
+                continue
+            sound = (snapshot for row in reversed([*group]) if (snapshot := _sound(row, head)) is not None)
+            found += islice(sound, 1)
+            if len(found) >= limit:
+                break
     return found
+
+
+def _sound(row: tuple[Any, ...], head: Head) -> Snapshot | None:
+    _, since, version, body, stored = row
+    if since != head.erased or version > head.version or digest(*row[:4]) != stored:
+        return None
+    try:
+        snapshot: Snapshot = decode_disk(body, Snapshot)
+    except InvalidRecord:
+        return None  # written by a version that knew another shape
+    return snapshot
 
 
 def newest(db: sqlite3.Connection, head: Head) -> int:
@@ -125,13 +142,14 @@ def newest(db: sqlite3.Connection, head: Head) -> int:
     return min(version, head.version)
 
 
-def newest_of_all(db: sqlite3.Connection) -> dict[tuple[str, int], int]:
-    """As `newest`, of every stream that has any, by its name and `Head.erased`."""
+def newest_between(db: sqlite3.Connection, first: str, last: str) -> dict[tuple[str, int], int]:
+    """As `newest`, of all streams from one name to another, by name and `Head.erased`."""
     found: dict[tuple[str, int], int] = {}
     with _passing_over():
         rows = db.execute(
             """SELECT stream, since, max(version) FROM kept.snapshots
-               WHERE typeof(version) = 'integer' GROUP BY stream, since"""
+               WHERE stream BETWEEN ? AND ? AND typeof(version) = 'integer' GROUP BY stream, since""",
+            (first, last),
         )
         found |= {(stream, since): version for stream, since, version in rows}
     return found

@@ -14,8 +14,9 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from heapq import nsmallest
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -39,7 +40,7 @@ from mcp_persistence.index.ledger import Ledger
 from mcp_persistence.index.state import Head, State
 from mcp_persistence.index.tables import IndexDamaged
 from mcp_persistence.medium import Usage
-from mcp_persistence.names import matches
+from mcp_persistence.names import matches, span
 from mcp_persistence.segment.disk import Disk, SystemDisk
 from mcp_persistence.segment.log import SegmentLog
 from mcp_persistence.sqlite.connection import Worker, connect, in_one_view, transaction, translate
@@ -54,8 +55,6 @@ SNAPSHOTS: Final = "snapshots.db"
 LOCK: Final = "lock"
 LONG: Final = 3600.0
 """Seconds for what reads everything."""
-FEW: Final = 32
-"""Streams for which snapshots are looked up one by one."""
 _SETTINGS: Final = (
     "PRAGMA journal_mode = WAL",
     # what is lost with the power is read again from the segments
@@ -151,6 +150,7 @@ class SegmentMedium:
         self._ledger = ledger
         self._checkpointing: asyncio.Task[None] | None = None
         self._released = False
+        self._names: list[str] = []
 
     @classmethod
     async def open(
@@ -205,11 +205,11 @@ class SegmentMedium:
         """Streams by name; see `EventStore.streams`."""
 
         def look(db: sqlite3.Connection) -> list[StreamInfo]:
-            heads = self._names(pattern, after, limit)
-            if len(heads) > FEW:
-                newest = snapshots.newest_of_all(db)
-                return [head.info(newest.get((head.stream, head.erased), 0)) for head in heads]
-            return [head.info(snapshots.newest(db, head)) for head in heads]
+            heads = self._heads(pattern, after, limit)
+            if not heads:
+                return []
+            newest = snapshots.newest_between(db, heads[0].stream, heads[-1].stream)
+            return [head.info(newest.get((head.stream, head.erased), 0)) for head in heads]
 
         return await self._reader.run(look)
 
@@ -254,13 +254,7 @@ class SegmentMedium:
         """The newest sound snapshots; see `EventStore.load_snapshots`."""
 
         def look(db: sqlite3.Connection) -> list[Snapshot]:
-            kept = snapshots.streams(db)
-            found: list[Snapshot] = []
-            behind = after
-            while len(found) < limit and (heads := self._names(pattern, behind, limit - len(found), kept)):
-                found += snapshots.load_many(db, heads)
-                behind = heads[-1].stream
-            return found
+            return snapshots.load_page(db, self._ledger.state.heads, pattern, after, limit)
 
         return await self._reader.run(look)
 
@@ -316,15 +310,20 @@ class SegmentMedium:
             await worker.end()
         self._log.close()
 
-    def _names(self, pattern: str, after: str, limit: int, among: Iterable[str] | None = None) -> list[Head]:
+    def _heads(self, pattern: str, after: str, limit: int) -> list[Head]:
         """A page of the streams that match, by name."""
-        heads = self._ledger.state.heads.copy()
-        found = (
-            name
-            for name in (heads if among is None else among)
-            if name > after and name in heads and heads[name].version and matches(name, pattern)
-        )
-        return [heads[name] for name in nsmallest(limit, found)]
+        heads = self._ledger.state.heads
+        if len(self._names) != len(heads):  # names only ever come, and are dear to sort
+            self._names = sorted(heads.copy())
+        first, end = span(pattern)
+        found: list[Head] = []
+        for name in islice(self._names, bisect_right(self._names, max(after, first[:-1])), None):
+            if name >= end or len(found) >= limit:
+                break
+            head = heads[name]
+            if name > after and head.version and matches(name, pattern):
+                found.append(head)
+        return found
 
     async def _look(self, work: Callable[..., T], *args: Any) -> T:
         """Read with the index; one that turns out to be damaged is made anew."""
