@@ -14,7 +14,7 @@ import msgspec
 from mcp_interface.errors import InvalidRecord
 from mcp_interface.ids import TraceId
 from mcp_interface.store import Record
-from mcp_persistence.decoding import unreadable
+from mcp_persistence.decoding import records, unreadable
 from mcp_persistence.entry import NO_IDS, Ids, Row
 from mcp_persistence.index.state import State
 from mcp_persistence.segment.body import Claimed, Events, Gone, Item, Traced, typed, unpack
@@ -66,22 +66,9 @@ class Frames:
             events = item.bodies
             if decode is not None:
                 events = _each(decode, events, stream, position + 1)
-            trace, causation, correlation = _ids_of(item)
-            for event in events:
-                position += 1
-                version += 1
-                found.append(
-                    Record(
-                        position=position,
-                        stream=stream,
-                        version=version,
-                        epoch=epoch,
-                        event=event,
-                        trace_id=trace,
-                        causation_id=causation,
-                        correlation_id=correlation,
-                    )
-                )
+            ids = _ids_of(item)
+            found += records(stream, events, position, version, epoch, ids)
+            position += len(events)
         return found
 
     def rows(self, place: Place, stream: str, number: int, erased: int) -> Iterator[Row]:
