@@ -128,7 +128,7 @@ def test_damage_is_told_with_its_place_what_is_sound_and_what_to_do() -> None:
     told = {name: cell.text for name, cell in presenters.storage_check(check).pairs}
     assert told == {
         "journal": "damaged",
-        "sound": "28 events",
+        "sound": "up to position 28",
         "problem": "1.seg is damaged",
         "what to do": "restore",
         "details": "offset 14211",

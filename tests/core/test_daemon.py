@@ -6,9 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mcp_core import DataDir, Door, Settings, open_door
-from mcp_core.daemon import runtime_dir, start_detached
+from mcp_core.daemon import SHOWN, last_lines, runtime_dir, start_detached
 from mcp_core.door import lendable
 from mcp_core.providers.lender import Lender
 from mcp_core.providers.selection import choose
@@ -92,6 +94,33 @@ def test_a_start_that_fails_says_why_at_once(tmp_path: Path) -> None:
                 await start_detached(place)
 
     asyncio.run(scenario())
+
+
+def test_a_start_that_fails_shows_whole_lines_of_its_own_and_none_of_earlier_lives(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        place = DataDir(tmp_path)
+        place.make()
+        place.log.write_text("INFO an earlier life, epoch 1\n")
+        place.journal.write_text("this is no database" * 1000)
+        with pytest.raises(NodeUnavailable) as caught:
+            await start_detached(place)
+        said = caught.value.message.partition(" did not come up: ")[2]
+        assert said
+        assert "earlier life" not in said
+        logged = place.log.read_text().splitlines()
+        assert said.splitlines() == logged[-len(said.splitlines()) :]
+
+    asyncio.run(scenario())
+
+
+@given(lines=st.lists(st.text(alphabet="ab ", max_size=300)), limit=st.integers(0, SHOWN))
+def test_the_end_of_a_text_is_whole_lines_and_within_its_limit(lines: list[str], limit: int) -> None:
+    text = "\n".join(lines).strip()
+    end = last_lines(text, limit)
+    assert text.endswith(end)
+    assert len(end) == len(text) or text[-len(end) - 1 :][:1] == "\n", "begins with a whole line"
+    assert len(end) <= limit or "\n" not in end
+    assert bool(end) == bool(text), "the last line is told in any case"
 
 
 def test_everybody_who_starts_a_node_at_once_gets_the_same_one_and_lends_to_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A journal without a node: looked at, read back, and explained when no node can start on it."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,19 @@ def test_looking_for_a_journal_where_none_is_leaves_nothing_behind(tmp_path: Pat
         with pytest.raises(NotFound):
             asyncio.run(look(tmp_path / "nothing"))
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_journal_that_was_taken_away_is_named_as_lost(tmp_path: Path) -> None:
+    lived(tmp_path)
+    journal = DataDir(tmp_path).journal
+    shutil.rmtree(journal)
+    for look in (report_storage, rebuild_storage):
+        with pytest.raises(StorageCorrupt, match="says that there was one"):
+            asyncio.run(look(tmp_path))
+    check = asyncio.run(inspect_storage(tmp_path))
+    assert not check.ok
+    assert str(journal) in check.problem
+    assert not journal.exists(), "looking has not begun a new one"
 
 
 def test_a_resting_journal_is_told_read_back_and_rebuilt_and_a_node_starts_on_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`umbrella storage`, with a node and without one, on a sound journal and on a damaged one."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from click.testing import CliRunner, Result
 
 from core.refusing import flip
 from mcp_cli.main import cli
+from mcp_cli.terminal import remedy
 from mcp_core import DataDir
+from mcp_interface.errors import NotFound, StorageCorrupt
 
 MARK = "harpsichord"
 
@@ -90,6 +93,40 @@ def test_a_journal_that_cannot_be_opened_is_explained_by_status_verify_and_docto
     rebuilt = run(resting, "storage", "rebuild")
     assert rebuilt.exit_code == 5
     assert "remedy: " in rebuilt.stderr
+
+
+def test_damage_found_by_a_running_node_stays_in_its_health(resting: Path) -> None:
+    assert run(resting, "node", "start").exit_code == 0
+    try:
+        assert run(resting, "storage", "verify").exit_code == 0
+        assert "found it damaged" not in run(resting, "doctor").stdout
+        assert flip(DataDir(resting).journal, MARK.encode())
+        assert run(resting, "storage", "verify").exit_code == 1
+        doctor = run(resting, "doctor")
+        assert doctor.exit_code == 1
+        assert "the last verification found it damaged" in doctor.stdout
+        assert str(DataDir(resting).journal) in doctor.stdout
+    finally:
+        assert run(resting, "node", "stop").exit_code == 0
+
+
+def test_a_lost_journal_is_named_as_lost(resting: Path) -> None:
+    shutil.rmtree(DataDir(resting).journal)
+    for words in ("status", "verify"):
+        told = run(resting, "storage", words)
+        assert told.exit_code == 1, told.stderr
+        assert "says that there was one" in told.stdout
+    assert "umbrella storage verify" in run(resting, "storage", "rebuild").stderr
+
+
+def test_an_error_about_damage_names_the_command_that_shows_how_far_it_goes() -> None:
+    corrupt = StorageCorrupt("a frame is bad", "run a verification").body()
+    assert remedy(corrupt) == "run a verification; what is sound and what is not: umbrella storage verify"
+    assert remedy(StorageCorrupt("bad").body()) == "what is sound and what is not: umbrella storage verify"
+    assert (
+        remedy(StorageCorrupt("bad", "see umbrella storage verify").body()) == "see umbrella storage verify"
+    )
+    assert remedy(NotFound("no session", "list them").body()) == "list them"
 
 
 def test_where_no_journal_is_nothing_is_found_and_nothing_made(tmp_path: Path) -> None:

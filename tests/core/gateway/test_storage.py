@@ -1,10 +1,14 @@
 """Commands about the journal, and its row in the node's health."""
 
 import asyncio
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mcp_core.gateway.handlers.node import disk
 from mcp_core.gateway.handlers.storage import StorageCommands, journal_check
 from mcp_interface.commands import GetStorage, RebuildStorage, VerifyStorage
 from mcp_interface.errors import NotPermitted, StorageCorrupt, StorageUnavailable
@@ -12,6 +16,7 @@ from mcp_interface.ids import PrincipalId
 from mcp_interface.store import StoreReport
 from mcp_interface.testing import MemoryStore
 
+JOURNAL = Path("/data/journal")
 OWNER, GUEST = PrincipalId("user_" + "a" * 32), PrincipalId("user_" + "b" * 32)
 WELL = StoreReport(kind="memory", state="writable", head=7, streams=2, disk_used=0.4)
 
@@ -41,7 +46,7 @@ class Told(MemoryStore):
 
 
 def ask(store: Told, who: PrincipalId, command: Any) -> Any:
-    commands = StorageCommands(store, OWNER)
+    commands = StorageCommands(store, OWNER, JOURNAL)
     return asyncio.run(commands.handlers()[type(command)](who, command))
 
 
@@ -57,7 +62,11 @@ def test_damage_is_an_answer_with_its_place_and_what_to_do() -> None:
     )
     check = ask(Told(verdict=found), OWNER, VerifyStorage())
     assert (check.ok, check.events) == (False, 4)
-    assert (check.problem, check.remedy) == ("position 5 was changed", "restore from a backup")
+    assert check.problem == "position 5 was changed"
+    assert check.remedy.startswith("restore from a backup; ")
+    steps = ["umbrella node stop", str(JOURNAL), "umbrella node start"]
+    places = [check.remedy.index(step) for step in steps]
+    assert places == sorted(places), "how it is put back, in order"
     assert check.details == {"position": 5, "file": "2.seg", "saved_up_to": 4}
 
 
@@ -79,7 +88,7 @@ def test_many_who_ask_cost_one_reading_and_one_who_leaves_does_not_end_it() -> N
     async def scenario() -> None:
         store = Told()
         store.may_end.clear()
-        commands = StorageCommands(store, OWNER)
+        commands = StorageCommands(store, OWNER, JOURNAL)
         asking = [asyncio.create_task(commands.verify(GUEST, VerifyStorage())) for _ in range(5)]
         await asyncio.sleep(0)
         asking[0].cancel()
@@ -114,6 +123,37 @@ def test_the_journals_row_in_the_health(report: dict[str, Any], level: str, said
     assert (check.name, check.status) == ("journal", level)
     assert said in check.detail
     assert bool(check.remedy) == (level != "ok")
+
+
+def test_damage_that_was_found_stays_in_the_health_until_a_verification_finds_none() -> None:
+    async def scenario() -> None:
+        store = Told()
+        commands = StorageCommands(store, OWNER, JOURNAL)
+        assert (await commands.check()).status == "ok", "nothing was verified yet"
+        store.verdict = StorageCorrupt("position 5 was changed", "restore from a backup")
+        found = await commands.verify(GUEST, VerifyStorage())
+        check = await commands.check()
+        assert (check.name, check.status, check.remedy) == ("journal", "error", found.remedy)
+        assert "position 5 was changed" in check.detail
+        store.told = StoreReport(kind="memory", state="read_only", reason="no room", head=7, streams=2)
+        assert "no room" in (await commands.check()).detail, "the one trouble does not hide the other"
+        store.told, store.verdict = WELL, StorageUnavailable("the disk is gone")
+        with pytest.raises(StorageUnavailable):
+            await commands.verify(GUEST, VerifyStorage())
+        assert (await commands.check()).status == "error", "one that was broken off says nothing"
+        store.verdict = 7
+        await commands.verify(GUEST, VerifyStorage())
+        assert (await commands.check()).status == "ok"
+
+    asyncio.run(scenario())
+
+
+def test_a_nodes_disk_is_counted_as_its_journal_counts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(total=100, used=27, free=13)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+    assert disk(tmp_path).detail.startswith("68% used"), "what root keeps back is not free"
 
 
 def test_a_journal_that_cannot_even_say_how_it_is_is_an_error() -> None:

@@ -44,7 +44,8 @@ class PlainFace:
 
     def complain(self, error: ErrorBody) -> None:
         """Print what went wrong; on standard output, where the conversation is."""
-        sys.stdout.write(f"error: {error.message}\n" + (f"remedy: {error.remedy}\n" if error.remedy else ""))
+        told = terminal.remedy(error)
+        sys.stdout.write(f"error: {error.message}\n" + (f"remedy: {told}\n" if told else ""))
         sys.stdout.flush()
 
     def changed(self) -> None:

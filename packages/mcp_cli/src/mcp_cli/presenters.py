@@ -406,12 +406,19 @@ def storage_check(check: StorageCheck) -> Facts:
     said = "\n".join(f"{name} {compact_json(value, 120)}" for name, value in known.items())
     return facts(
         ("journal", Cell("whole", "ok") if check.ok else Cell("damaged", "bad")),
-        ("sound", f"{check.events:,} events" if check.ok or check.events else ""),
+        ("sound", _sound(check)),
         ("problem", Cell(printable(check.problem), "bad")),
         ("what to do", Cell(printable(check.remedy), "accent")),
         ("details", Cell(printable(said), "dim")),
         ("found", Cell(news(str(check.details.get("found", ""))), "warn")),
     )
+
+
+def _sound(check: StorageCheck) -> str:
+    """What is sound; behind damage more may be, so there it is no count."""
+    if check.ok:
+        return f"{check.events:,} events"
+    return f"up to position {check.events:,}" if check.events else ""
 
 
 def status(node: NodeStatus, now: datetime, journal: StoreReport | None = None) -> Facts:

@@ -13,7 +13,7 @@ import msgspec
 from mcp_cli.sheet import Cell, Facts, Prose, Sheet, Shown, Tone
 from mcp_cli.untrusted import printable
 from mcp_interface.codec import encode_json
-from mcp_interface.errors import ErrorBody
+from mcp_interface.errors import ErrorBody, StorageCorrupt
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,6 +27,7 @@ STYLES: Final[dict[Tone, str]] = {
     "bad": "red",
     "accent": "cyan",
 }
+VERIFY: Final = "umbrella storage verify"
 WIDE: Final = 10_000
 """Columns of an output that is not a terminal: nothing is cut or wrapped."""
 
@@ -134,8 +135,15 @@ def complain(error: ErrorBody, *, as_json: bool) -> None:
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     red, end = ("\x1b[31m", "\x1b[0m") if colour else ("", "")
     sys.stderr.write(f"{red}error:{end} {printable(error.message)}\n")
-    if error.remedy:
-        sys.stderr.write(f"remedy: {printable(error.remedy)}\n")
+    if told := remedy(error):
+        sys.stderr.write(f"remedy: {printable(told)}\n")
+
+
+def remedy(error: ErrorBody) -> str:
+    """What to do about an error; with damage, also the command that shows how far it goes."""
+    if error.code != StorageCorrupt.code or VERIFY in error.message + error.remedy:
+        return error.remedy
+    return "; ".join(filter(None, [error.remedy, f"what is sound and what is not: {VERIFY}"]))
 
 
 def say(text: str) -> None:

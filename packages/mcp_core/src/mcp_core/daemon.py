@@ -17,13 +17,15 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from mcp_interface.clock import Entropy
-from mcp_interface.errors import LostRace, NodeUnavailable, StorageUnavailable
+from mcp_interface.errors import LostRace, NodeUnavailable, StorageCorrupt, StorageUnavailable
 
 SOCKET_LIMIT = 100
 """Bytes; the kernel's limit for the path of a Unix socket is 107."""
 START_TIMEOUT = 30.0
 BUSY = os.EX_TEMPFAIL
 """Exit code of a node that found another one on its data directory."""
+SHOWN = 600
+"""Characters of its log that are shown of a start that failed; what is shown begins with a whole line."""
 LOCK_ATTEMPTS = 20
 LOCK_PAUSE = 0.01
 
@@ -133,6 +135,22 @@ class DataDir:
             ) from error
 
 
+def check_journal_is_there(place: DataDir) -> None:
+    """See that a journal which once was is not begun anew, in silence and empty.
+
+    The audit is made behind the journal: where there is one, there was a journal.
+
+    Raises:
+        StorageCorrupt: It was taken away, or its disk is not mounted.
+    """
+    begun = place.old_journal.exists() or (place.journal.is_dir() and any(place.journal.iterdir()))
+    if place.audit.exists() and not begun:
+        raise StorageCorrupt(
+            f"there is no journal in {place.journal}, but {place.audit} says that there was one",
+            "mount its disk, or put the data directory back from a backup; to begin anew, take another one",
+        )
+
+
 def _sync_names(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -175,8 +193,9 @@ async def start_detached(place: DataDir) -> None:
     A node that is still ending is waited for.
 
     Raises:
-        NodeUnavailable: It did not come up; the message has the end of its log.
+        NodeUnavailable: It did not come up; the message has the end of what it logged.
     """
+    began = logged(place)
     process, code = launch(place), None
     try:
         async with asyncio.timeout(START_TIMEOUT):
@@ -184,6 +203,7 @@ async def start_detached(place: DataDir) -> None:
                 if code is None:
                     code = exit_code(process)
                 if code == BUSY and not place.is_locked():
+                    began = logged(place)
                     process, code = launch(place), None
                 elif code not in (None, BUSY):
                     break
@@ -195,10 +215,21 @@ async def start_detached(place: DataDir) -> None:
                 return
     except TimeoutError:
         pass
-    tail = place.log.read_text(errors="replace")[-1000:]
-    raise NodeUnavailable(
-        f"the node on {place.root} did not come up: {tail.strip()[-600:]}", f"see {place.log}"
-    )
+    said = last_lines(place.log.read_bytes()[began:].decode(errors="replace"), SHOWN)
+    raise NodeUnavailable(f"the node on {place.root} did not come up: {said}", f"see {place.log}")
+
+
+def logged(place: DataDir) -> int:
+    """Bytes in the log by now: what stands before belongs to earlier lives."""
+    return place.log.stat().st_size if place.log.exists() else 0
+
+
+def last_lines(text: str, limit: int) -> str:
+    """As many whole lines from the end as fit into a number of characters; the last one in any case."""
+    lines = text.strip().splitlines()
+    while len(lines) > 1 and len("\n".join(lines)) > limit:
+        del lines[0]
+    return "\n".join(lines)
 
 
 def launch(place: DataDir) -> int:

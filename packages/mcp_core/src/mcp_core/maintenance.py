@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from mcp_core.daemon import DataDir
+from mcp_core.daemon import DataDir, check_journal_is_there
 from mcp_core.gateway.handlers.storage import damage, verified
 from mcp_interface.clock import Clock, SystemClock
 from mcp_interface.commands import StorageCheck
@@ -23,9 +23,9 @@ async def report_storage(data_dir: Path, clock: Clock | None = None) -> StoreRep
     """Say how a resting journal is.
 
     Raises:
-        NotFound: There is no journal.
+        NotFound: There is no journal, and never was one.
         LostRace: A node runs there.
-        StorageCorrupt: It is damaged; `inspect_storage` gives that as an answer.
+        StorageCorrupt: It is damaged, or was taken away; `inspect_storage` gives that as an answer.
         StorageUnavailable: The disk refused.
     """
     async with _resting(data_dir, clock) as store:
@@ -41,12 +41,13 @@ async def inspect_storage(data_dir: Path, clock: Clock | None = None) -> Storage
     Raises:
         NotFound, LostRace, StorageUnavailable: As `report_storage`.
     """
+    journal = DataDir(data_dir).journal
     try:
         async with _resting(data_dir, clock) as store:
             found = (await store.report()).found
-            check = await verified(store)
+            check = await verified(store, journal)
     except StorageCorrupt as error:
-        return damage(error)
+        return damage(error, journal)
     return msgspec.structs.replace(check, details={**check.details, "found": found}) if found else check
 
 
@@ -65,6 +66,7 @@ async def rebuild_storage(data_dir: Path, clock: Clock | None = None) -> StoreRe
 async def _resting(data_dir: Path, clock: Clock | None) -> AsyncIterator[Store]:
     place = DataDir(data_dir)
     # Asked before the lock is taken: looking must not leave a data directory behind.
+    check_journal_is_there(place)
     if not (place.journal.exists() or place.old_journal.exists()):
         raise NotFound(f"there is no journal in {place.root}", "name its folder with --data-dir")
     with place.lock():

@@ -20,7 +20,7 @@ from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Assistant, Surroundings
 from mcp_core.agents.tool_executor import Caller, ToolExecutor
 from mcp_core.agents.worker import Worker
-from mcp_core.daemon import DataDir
+from mcp_core.daemon import DataDir, check_journal_is_there
 from mcp_core.gateway.asking import Questions
 from mcp_core.gateway.gateway import Gateway
 from mcp_core.gateway.guard import Guard
@@ -55,7 +55,7 @@ from mcp_interface.approval import ApprovalDesk
 from mcp_interface.capability import MAX_DEPTH, Ask, GrantOptions, SecurityKernel
 from mcp_interface.client import ServerChanged
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
-from mcp_interface.errors import NotFound, StorageCorrupt
+from mcp_interface.errors import NotFound
 from mcp_interface.ids import AgentId, PrincipalId, new_id
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.store import KeyValueStore, Store
@@ -329,10 +329,11 @@ class Node:
             owner=ground.owner,
             recovered=recovered,
         )
+        storage = StorageCommands(ground.store, ground.owner, ground.place.journal)
         node = NodeCommands(
             birth,
             ground.journal,
-            ground.store,
+            storage,
             sessions,
             directory,
             toolbox,
@@ -343,7 +344,7 @@ class Node:
         )
         gateway.serve(node.handlers())
         gateway.serve(SecurityCommands(ground.audit, logins).handlers())
-        gateway.serve(StorageCommands(ground.store, ground.owner).handlers())
+        gateway.serve(storage.handlers())
         agents = AgentCommands(directory, sessions, ground.kernel, toolbox, book, ground.owner)
         gateway.serve(agents.handlers())
         gateway.serve(ToolCommands(toolbox, book, ground.kernel, ground.owner).handlers())
@@ -388,22 +389,6 @@ class Node:
             bus.pass_by(ServerChanged(name=status.name, state=status.state, error=status.error))
 
         return changed
-
-
-def check_journal_is_there(place: DataDir) -> None:
-    """See that a journal which once was is not begun anew, in silence and empty.
-
-    The audit is made behind the journal: where there is one, there was a journal.
-
-    Raises:
-        StorageCorrupt: It was taken away, or its disk is not mounted.
-    """
-    begun = place.old_journal.exists() or (place.journal.is_dir() and any(place.journal.iterdir()))
-    if place.audit.exists() and not begun:
-        raise StorageCorrupt(
-            f"there is no journal in {place.journal}, but {place.audit} says that there was one",
-            "mount its disk, or put the data directory back from a backup; to begin anew, take another one",
-        )
 
 
 async def tell_storage(store: Store) -> None:

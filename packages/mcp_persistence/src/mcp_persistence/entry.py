@@ -48,6 +48,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it appends to one stream and does nothing else."""
+        return len(self.runs) == 1 and self.key is None and not self.changes and self.ids is NO_IDS
+
+    @property
     def count(self) -> int:
         """How many events it holds."""
         return sum(len(run.bodies) for run in self.runs)

@@ -104,7 +104,7 @@ class Painter:
             tone = {"dim": colours.dim, "warn": colours.warn, "bad": colours.bad}[item.tone]
             return self._guide("!" if item.tone != "dim" else "·", tone, item.text, item.remedy)
         if isinstance(item, ErrorBody):
-            return self._guide("✗", colours.bad, item.message, item.remedy)
+            return self._guide("✗", colours.bad, item.message, terminal.remedy(item))
         if isinstance(item, Echo):
             return Text(f"▸ {one_line(item.line)}", style=colours.dim)
         if isinstance(item, Sheet | Facts | Prose):

@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 from mcp_interface.clock import Clock, Entropy, SystemEntropy
 from mcp_interface.errors import (
@@ -186,11 +186,11 @@ class SegmentMedium:
         ledger = self._ledger
         if ledger.is_due and self._checkpointing is None:
             self._checkpointing = asyncio.create_task(self._checkpoint(), name="index checkpoint")
-        if any(not isinstance(work, Entry) or work.key is not None for work in batch):
+        if not all(type(work) is Entry and work.is_plain for work in batch):
             return self._writer.begin(lambda _: ledger.commit(batch))
         # Plain decisions are judged here, where they were made: in another thread each of their objects has to
         # come over from another core first, which costs as much as the judging.
-        ledger.judge(batch)
+        ledger.judge_plain(cast("Sequence[Entry]", batch))
         return self._writer.begin(lambda _: ledger.finish())
 
     async def stream_page(self, stream: str, after: int, limit: int) -> list[Row]:

@@ -50,12 +50,15 @@ class HotTier:
         """Keep what has just become durable, in order of position."""
         self._rows += rows
         streams = self._streams
+        size = 0
         for row in rows:
             kept = streams.get(row.stream)
             if kept is None:
                 kept = streams[row.stream] = deque()
             kept.append(row)
-            self._bytes += _size(row)
+            bodies = row.bodies
+            size += _ROW + (len(bodies[0]) if len(bodies) == 1 else sum(map(len, bodies)))
+        self._bytes += size
         while self._bytes > self._most:
             self._evict()
 

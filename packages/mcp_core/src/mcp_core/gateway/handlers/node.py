@@ -12,7 +12,7 @@ from mcp_core.agents.directory import Directory
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import require_owner
 from mcp_core.gateway.handlers.security import AuditTrail
-from mcp_core.gateway.handlers.storage import journal_check
+from mcp_core.gateway.handlers.storage import StorageCommands
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.providers.lender import Lender
@@ -29,7 +29,6 @@ from mcp_interface.commands import (
 )
 from mcp_interface.errors import UmbrellaError
 from mcp_interface.ids import PrincipalId
-from mcp_interface.store import Store
 
 DISK_WARNING = 0.85
 DISK_ERROR = 0.95
@@ -53,7 +52,7 @@ class NodeCommands:
         self,
         birth: Birth,
         journal: Journal,
-        store: Store,
+        storage: StorageCommands,
         sessions: Sessions,
         directory: Directory,
         toolbox: Toolbox,
@@ -64,7 +63,7 @@ class NodeCommands:
     ) -> None:
         self._birth = birth
         self._journal = journal
-        self._store = store
+        self._storage = storage
         self._sessions = sessions
         self._directory = directory
         self._toolbox = toolbox
@@ -104,7 +103,7 @@ class NodeCommands:
         """Measure disk, journal, audit, servers and model."""
         return [
             await asyncio.to_thread(disk, self._birth.data_dir),
-            await journal_check(self._store),
+            await self._storage.check(),
             await self._audit_check(),
             *self._server_checks(),
             self._model_check(),
@@ -152,7 +151,7 @@ class NodeCommands:
 def disk(place: Path) -> Check:
     """How full the disk of the data directory is."""
     usage = shutil.disk_usage(place)
-    full = usage.used / usage.total
+    full = usage.used / (usage.used + usage.free)  # as df and the journal count: without what root keeps back
     detail = f"{full:.0%} used, {usage.free // 2**20} MiB free"
     if full >= DISK_ERROR:
         return Check(name="disk", status="error", detail=detail, remedy="free some space now")

@@ -1,6 +1,7 @@
 """Commands about the journal: how it is, whether it is whole, and making anew what is derived from it."""
 
 import asyncio
+from pathlib import Path
 
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import require_owner
@@ -17,11 +18,19 @@ from mcp_interface.store import Store, StoreReport
 
 
 class StorageCommands:
-    """Handlers over the store of a node."""
+    """Handlers over the store of a node.
 
-    def __init__(self, store: Store, owner: PrincipalId) -> None:
+    Args:
+        store: The node's.
+        owner: Who may have it rebuilt.
+        journal: Where it lies, for whoever has to put it back.
+    """
+
+    def __init__(self, store: Store, owner: PrincipalId, journal: Path) -> None:
         self._store = store
         self._owner = owner
+        self._journal = journal
+        self._last: StorageCheck | None = None
         self._verifying: asyncio.Task[StorageCheck] | None = None
 
     def handlers(self) -> dict[type, Handler]:
@@ -38,8 +47,12 @@ class StorageCommands:
         It runs to its end also when the asker has left: nothing of it can be thrown away half-way.
         """
         if self._verifying is None or self._verifying.done():
-            self._verifying = asyncio.get_running_loop().create_task(verified(self._store))
+            self._verifying = asyncio.get_running_loop().create_task(self._verify())
         return await asyncio.shield(self._verifying)
+
+    async def check(self) -> Check:
+        """The journal as one row of the node's health; damage stays in it until a verification finds none."""
+        return await journal_check(self._store, self._last)
 
     async def rebuild(self, who: PrincipalId, command: RebuildStorage) -> StoreReport:
         """Make anew what is derived from the journal."""
@@ -47,9 +60,17 @@ class StorageCommands:
         await self._store.rebuild()
         return await self._store.report()
 
+    async def _verify(self) -> StorageCheck:
+        self._last = await verified(self._store, self._journal)  # one that was broken off changes nothing
+        return self._last
 
-async def verified(store: Store) -> StorageCheck:
+
+async def verified(store: Store, journal: Path) -> StorageCheck:
     """Read a store back; damage is an answer.
+
+    Args:
+        store: What to read.
+        journal: Where it lies.
 
     Raises:
         StorageUnavailable: It could not be read to its end.
@@ -57,29 +78,43 @@ async def verified(store: Store) -> StorageCheck:
     try:
         return StorageCheck(ok=True, events=await store.verify())
     except StorageCorrupt as error:
-        return damage(error)
+        return damage(error, journal)
 
 
-def damage(error: StorageCorrupt) -> StorageCheck:
-    """What a reader made of damage."""
+def damage(error: StorageCorrupt, journal: Path) -> StorageCheck:
+    """What a reader made of damage, and how its journal is put back."""
     sound = error.details.get("saved_up_to", 0)
     return StorageCheck(
         ok=False,
         events=sound if isinstance(sound, int) else 0,
         problem=error.message,
-        remedy=error.remedy,
+        remedy=f"{error.remedy}; that is: stop the node if one runs (umbrella node stop), "
+        f"put {journal} back from a backup, start again (umbrella node start)",
         details=error.details,
     )
 
 
-async def journal_check(store: Store) -> Check:
-    """The journal as one row of the node's health."""
+async def journal_check(store: Store, last: StorageCheck | None = None) -> Check:
+    """The journal as one row of the node's health.
+
+    Args:
+        store: What to ask.
+        last: What the last verification found, if there was one.
+    """
     try:
         report = await store.report()
     except UmbrellaError as error:
         return Check(name="journal", status="error", detail=error.message, remedy=error.remedy)
+    word = "read-only" if report.state == "read_only" else report.state
+    if last is not None and not last.ok:
+        return Check(
+            name="journal",
+            status="error",
+            detail=f"{f'{word}: {report.reason}' if report.reason else word}; "
+            f"the last verification found it damaged: {last.problem}",
+            remedy=last.remedy,
+        )
     if report.state != "writable":
-        word = "read-only" if report.state == "read_only" else report.state
         return Check(
             name="journal",
             status="error",
