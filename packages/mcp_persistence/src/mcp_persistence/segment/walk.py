@@ -41,9 +41,10 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
     def error(self) -> StorageCorrupt:
         """As an exception."""
         until = self.next_valid_position
-        lost = f"from position {self.position}"
+        lost = f"from position {self.position} on"
         if until is not None:
-            lost += f" until before position {until}"
+            last = until - 1
+            lost = f"position {last}" if last <= self.position else f"positions {self.position} to {last}"
         return StorageCorrupt(
             f"{self.segment} is damaged at byte {self.offset}, {lost}: {self.reason}",
             self.remedy,
