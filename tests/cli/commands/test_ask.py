@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from mcp_cli.main import cli
 from scripted_model import ScriptedModel, scripted_model
+from terminals import hears_ctrl_c
 
 
 @pytest.fixture
@@ -117,6 +118,7 @@ def test_ctrl_c_stops_the_turn_and_ends_with_130(model: ScriptedModel, place: Pa
         stderr=subprocess.PIPE,
         env=dict(os.environ),
         text=True,
+        preexec_fn=hears_ctrl_c,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.read(2) == "0 "

@@ -9,6 +9,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from mcp_cli.main import cli
+from terminals import hears_ctrl_c
 
 
 def run(place: Path, *words: str) -> Result:
@@ -50,7 +51,12 @@ def test_a_log_is_followed_until_ctrl_c(tmp_path: Path) -> None:
     program = "from mcp_cli.main import main; main()"
     command = [sys.executable, "-c", program, "--data-dir", str(tmp_path), "logs", "-f", "-n", "1"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=dict(os.environ)
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=dict(os.environ),
+        preexec_fn=hears_ctrl_c,
     ) as logs:
         try:
             assert logs.stdout is not None
