@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from mcp_cli.main import cli
 from scripted_model import ScriptedModel, scripted_model
-from terminals import hears_ctrl_c
+from terminals import HEARS_CTRL_C
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_model_that_refuses_fails_the_turn_with_its_reason(model: ScriptedMode
 
 def test_ctrl_c_stops_the_turn_and_ends_with_130(model: ScriptedModel, place: Path) -> None:
     model.add({"text": [f"{number} " for number in range(500)], "chunk_delay": 0.1})
-    program = "from mcp_cli.main import main; main()"
+    program = HEARS_CTRL_C + "from mcp_cli.main import main; main()"
     command = [sys.executable, "-c", program, "--data-dir", str(place), "--embed", "ask", "count"]
     with subprocess.Popen(
         command,
@@ -118,7 +118,6 @@ def test_ctrl_c_stops_the_turn_and_ends_with_130(model: ScriptedModel, place: Pa
         stderr=subprocess.PIPE,
         env=dict(os.environ),
         text=True,
-        preexec_fn=hears_ctrl_c,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.read(2) == "0 "

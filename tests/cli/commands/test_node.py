@@ -9,7 +9,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from mcp_cli.main import cli
-from terminals import hears_ctrl_c
+from terminals import HEARS_CTRL_C
 
 
 def run(place: Path, *words: str) -> Result:
@@ -48,7 +48,7 @@ def test_without_a_node_there_is_no_log(tmp_path: Path) -> None:
 
 def test_a_log_is_followed_until_ctrl_c(tmp_path: Path) -> None:
     assert run(tmp_path, "node", "start").exit_code == 0
-    program = "from mcp_cli.main import main; main()"
+    program = HEARS_CTRL_C + "from mcp_cli.main import main; main()"
     command = [sys.executable, "-c", program, "--data-dir", str(tmp_path), "logs", "-f", "-n", "1"]
     with subprocess.Popen(
         command,
@@ -56,7 +56,6 @@ def test_a_log_is_followed_until_ctrl_c(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
         text=True,
         env=dict(os.environ),
-        preexec_fn=hears_ctrl_c,
     ) as logs:
         try:
             assert logs.stdout is not None
