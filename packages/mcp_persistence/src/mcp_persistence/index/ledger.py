@@ -104,9 +104,6 @@ class Ledger:
     def judge(self, batch: Sequence[Work["Ledger", Any]]) -> None:
         """The first half of `commit`: nothing is written yet.
 
-        For entries without an idempotency key it looks at nothing but memory that changes only while a batch is
-        finished, and may run in another thread: see `SegmentMedium.commit`.
-
         Raises:
             StorageUnavailable: An earlier batch failed.
         """
@@ -260,7 +257,8 @@ class Ledger:
     def judge_plain(self, batch: Sequence[Entry]) -> None:
         """As `judge`, for entries that append to one stream each, without key and ids: what almost all do.
 
-        The same rules, without a call for each; whatever they refuse goes the long way and gets its words there.
+        It looks at nothing but memory that changes only while a batch is finished, and may run in another
+        thread: see `SegmentMedium.commit`. The same rules, without a call for each; whatever they refuse goes the long way and gets its words there.
         """
         self.check()
         self._begin()
