@@ -14,6 +14,8 @@ HEAVY = (
     "httpx2",
     "jsonschema",
     "litestar",
+    "opentelemetry",
+    "prometheus_client",
     "mcp",
     "mcp_types",
     "openai",

@@ -27,7 +27,6 @@ from mcp_interface.client import (
     PassedBy,
     Request,
     Result,
-    TextDelta,
     Unfollow,
 )
 from mcp_interface.codec import decode_json, encode_json
@@ -37,10 +36,8 @@ from mcp_interface.errors import (
     LoginRequired,
     NodeUnavailable,
     OurBug,
-    TooMuch,
     UmbrellaError,
 )
-from mcp_interface.ids import MessageId, SessionId, TurnId
 from mcp_interface.store import Record
 from mcp_interface.testing import FakeNode, check_client
 
@@ -191,40 +188,5 @@ def test_a_node_that_begins_with_anything_else_is_not_trusted() -> None:
             port = server.sockets[0].getsockname()[1]
             with pytest.raises(OurBug):
                 await WebSocketClient(f"ws://127.0.0.1:{port}/").connect(ClientInfo(name="test"))
-
-    asyncio.run(scenario())
-
-
-def test_a_reader_that_is_too_slow_loses_passing_notices_first_and_is_told_before_records_are_lost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("mcp_cli.client.QUEUE", 4)
-    session = SessionId("session_" + "0" * 32)
-    passing = PassedBy(
-        id=1,
-        passing=TextDelta(
-            session_id=session,
-            turn_id=TurnId("turn_" + "0" * 32),
-            message_id=MessageId("msg_" + "0" * 32),
-            text="x",
-        ),
-    )
-
-    async def scenario() -> None:
-        client = WebSocketClient("ws://127.0.0.1:1/")
-        queue: asyncio.Queue[Any] = asyncio.Queue(4)
-        client._follows[1] = queue
-        for _ in range(9):
-            client._take(passing)
-        assert queue.qsize() == 4
-        from datetime import UTC, datetime
-
-        from mcp_interface.events import SessionEnded
-
-        event = SessionEnded(timestamp=datetime(2026, 1, 1, tzinfo=UTC))
-        client._take(Happened(id=1, record=Record(position=1, stream="s", version=1, epoch=1, event=event)))
-        frames = [queue.get_nowait() for _ in range(4)]
-        assert isinstance(frames[-1], Failure)
-        assert frames[-1].error.code == TooMuch.code
 
     asyncio.run(scenario())

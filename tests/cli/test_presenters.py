@@ -117,6 +117,13 @@ def test_a_journal_is_told_with_its_size_its_disk_and_why_it_takes_nothing() -> 
     assert "no node runs" in dict(presenters.storage(report(), resting=True).pairs)["journal"].text
 
 
+def test_damage_that_a_running_node_knows_of_is_repeated_in_its_status() -> None:
+    told = dict(presenters.storage(report(damage="1.seg is damaged\x1b[31m")).pairs)
+    assert told["damage"].tone == "bad"
+    assert told["damage"].text.startswith("1.seg is damaged") and "\x1b" not in told["damage"].text
+    assert "damage" not in dict(presenters.storage(report()).pairs)
+
+
 def test_damage_is_told_with_its_place_what_is_sound_and_what_to_do() -> None:
     check = StorageCheck(
         ok=False,

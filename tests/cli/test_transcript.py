@@ -299,3 +299,41 @@ def test_a_tools_output_cannot_end_its_own_fence_in_an_export() -> None:
     )
     text = markdown(Session(id=SESSION, created_by=USER, created_at=NOW, updated_at=NOW), state)
     assert "````\n```\n# Not a heading\n````" in text
+
+
+def test_a_suspended_session_says_so_until_it_is_resumed_and_a_fork_where_it_is_from() -> None:
+    from mcp_interface.events import SessionResumed, SessionSuspended
+    from mcp_interface.session import ForkPoint
+    from mcp_interface.testing import START
+
+    owner = PrincipalId("user_1")
+    origin = ForkPoint(session_id=SessionId("session_0"), version=7)
+    events = [
+        SessionCreated(
+            timestamp=START, session_id=SessionId("session_1"), created_by=owner, forked_from=origin
+        ),
+        SessionSuspended(timestamp=START, by=owner, reason="lunch"),
+        SessionResumed(timestamp=START, by=owner),
+    ]
+    picture, suspended = EMPTY, []
+    for number, event in enumerate(events, 1):
+        record = Record(position=number, stream="s", version=number, epoch=1, event=event)
+        picture = fold(picture, record)
+        suspended.append(picture.suspended)
+    assert suspended == [False, True, False]
+    texts = [block.text for block in picture.blocks if isinstance(block, Remark)]
+    assert texts == ["a copy of session_0 up to its event 7", "suspended: lunch", "resumed"]
+
+
+def test_a_restarted_assistant_says_again_what_it_was_saying() -> None:
+    from mcp_interface.events import AgentRestarted
+    from mcp_interface.testing import START
+
+    delta = TextDelta(
+        session_id=SessionId("session_1"), turn_id=TurnId("t"), message_id=MessageId("m"), text="half a sen"
+    )
+    event = AgentRestarted(timestamp=START, agent_id=AgentId("agent_1"), reason="killed", restarts=1)
+    picture = fold(fold(EMPTY, delta), Record(position=1, stream="s", version=1, epoch=1, event=event))
+    half, note = picture.blocks
+    assert isinstance(half, Answered) and half.cut and not half.open
+    assert isinstance(note, Remark) and note.text == "the assistant was restarted (killed) and goes on"

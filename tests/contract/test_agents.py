@@ -22,7 +22,7 @@ def test_the_worker_is_an_agent() -> None:
 def test_the_tool_executor_is_an_agent() -> None:
     @asynccontextmanager
     async def maker() -> AsyncIterator[ToolExecutor]:
-        yield ToolExecutor(guard=None)  # type: ignore[arg-type]  # no message of this exam is a request
+        yield ToolExecutor(None, {})  # type: ignore[arg-type]  # no message of this exam is a request
 
     asyncio.run(check_agent(maker, envelopes=[]))
 

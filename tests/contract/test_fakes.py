@@ -11,6 +11,7 @@ from mcp_interface.client import Notice, ServerChanged
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.commands import GetHealth
 from mcp_interface.errors import NodeUnavailable, TooMuch
+from mcp_interface.execution import StartExecution
 from mcp_interface.ids import SessionId
 from mcp_interface.provider import Chunk, Finished, TextChunk, ToolUse, ToolUseChunk
 from mcp_interface.testing import (
@@ -182,7 +183,8 @@ def test_the_scripted_provider_is_a_provider() -> None:
 
 
 def test_the_fake_client_is_a_client() -> None:
-    asyncio.run(check_client(FakeNode, guarded=False))
+    call = StartExecution(server="fake", tool="echo", arguments={"text": "hello"})
+    asyncio.run(check_client(FakeNode, guarded=False, call=call))
     asyncio.run(check_client(lambda: FakeNode(stalled=(GetHealth,)), stalled=GetHealth()))
 
 

@@ -5,13 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from mcp_cli.client import WebSocketClient
 from mcp_core import Settings, open_door
+from mcp_interface.backlog import Bounds
 from mcp_interface.client import ClientInfo
 from mcp_interface.commands import CreateLogin, RedeemLogin
+from mcp_interface.execution import StartExecution
 from mcp_interface.testing import check_client
 from mcp_web import make_app
 from mcp_web.serve import listen, make_server
+
+CALL = StartExecution(server="fs", tool="list_directory", arguments={"path": str(Path(__file__).parent)})
 
 
 class WebDoor:
@@ -25,7 +31,11 @@ class WebDoor:
         return WebSocketClient(self._url)
 
 
-def test_a_client_over_a_websocket_keeps_its_promises(tmp_path: Path) -> None:
+def test_a_client_over_a_websocket_keeps_its_promises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_interface.backlog.USUAL_BOUNDS", Bounds(size=40 * 1024))
+
     @asynccontextmanager
     async def maker() -> AsyncIterator[WebDoor]:
         door = await open_door(Settings.load(tmp_path, {}), start=False, embed=True)
@@ -48,4 +58,4 @@ def test_a_client_over_a_websocket_keeps_its_promises(tmp_path: Path) -> None:
             listener.close()
             await door.close()
 
-    asyncio.run(check_client(maker))
+    asyncio.run(check_client(maker, overrun_by=100, call=CALL))

@@ -10,20 +10,27 @@ import pytest
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Assistant, Surroundings
-from mcp_core.agents.tool_executor import Caller, ToolExecutor
+from mcp_core.agents.tool_executor import Caller, Calls, ToolExecutor
 from mcp_core.agents.worker import Worker
 from mcp_core.gateway.asking import Questions
+from mcp_core.gateway.execution_index import ExecutionIndex
+from mcp_core.gateway.executions import Executions
 from mcp_core.gateway.guard import Guard
 from mcp_core.gateway.handlers.agents import AgentCommands
+from mcp_core.gateway.handlers.executions import ExecutionCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
 from mcp_core.gateway.handlers.tools import ToolCommands
+from mcp_core.gateway.passes import Passes
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.tool_book import Offered, ToolBook
-from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.gateway.toolbox import Toolbox, speaks_against
 from mcp_core.observe.telemetry import LocalTelemetry
+from mcp_core.runtime.breaker import Breakers, Policy
 from mcp_core.runtime.bus import Bus
 from mcp_core.runtime.commit import Journal
+from mcp_core.runtime.dead_letters import DeadLetters
+from mcp_core.runtime.groups import Groups
 from mcp_core.runtime.registry import LocalRegistry
 from mcp_core.runtime.supervisor import Supervisor
 from mcp_interface.address import OPERATIONS, resource
@@ -107,14 +114,19 @@ class House:
         self.audit = audit
         self.kernel = kernel
         self.telemetry = LocalTelemetry()
-        self.supervisor = Supervisor(self.clock, self.entropy)
-        self.sessions = Sessions(self.journal, self.supervisor, self.clock, self.entropy)
+        self.running_calls: Calls = {}
+        self.letters = DeadLetters(self.clock, self.telemetry)
+        self.groups = Groups(self.letters)
+        self.session_actors = Supervisor(self.clock, self.entropy, name="sessions")
+        self.agent_actors = Supervisor(self.clock, self.entropy, name="agents")
+        self.sessions = Sessions(self.journal, self.session_actors, self.clock, self.entropy)
         self.directory = Directory(
             self.journal,
             store,
             self.kernel,
-            self.supervisor,
+            self.agent_actors,
             LocalRegistry(),
+            self.groups,
             self.telemetry,
             self.clock,
             self.entropy,
@@ -123,9 +135,12 @@ class House:
         for tool in tools:
             by_server.setdefault(tool.info().server, []).append(tool)
         self.host = host
-        self.toolbox = Toolbox(host, by_server)
+        self.toolbox = Toolbox(host, by_server, Breakers(self.clock, Policy(failed=speaks_against)))
         self.desk = desk
         self.book = ToolBook(self.journal, audit, self.clock)
+        self.executions = Executions(
+            self.sessions, ExecutionIndex(self.journal), bus.pass_by, self.clock, self.entropy
+        )
         self.guard = Guard(
             self.kernel,
             Questions(desk, self.toolbox, self.sessions, self.book, self.clock, self.entropy, 30.0),
@@ -136,13 +151,14 @@ class House:
             self.telemetry,
             self.clock,
             self.entropy,
-            bus.pass_by,
+            self.executions.pass_by,
             5.0,
             self.directory.is_active,
         )
+        self.executions.serve(self.guard)
         self.provider: Provider | None = None
         self.owner = PrincipalId(new_id("user", SeededEntropy(7)))
-        self.router = Router(self.directory, self.telemetry)
+        self.router = Router(self.directory, Passes(self.kernel), self.groups, self.letters, self.telemetry)
 
     async def open(self) -> None:
         await self.book.load()
@@ -151,7 +167,9 @@ class House:
             options = GrantOptions(delegation_depth=10)
             await self.kernel.request_all(self.owner, [Ask(resource=root, options=options) for root in roots])
         self.directory.offer("worker", lambda record: Worker())
-        self.directory.offer("tool_executor", lambda record: ToolExecutor(self.guard))
+        self.directory.offer(
+            "tool_executor", lambda record: ToolExecutor(self.executions, self.running_calls)
+        )
         await self.directory.load()
         executor = await self.directory.spawn("tool_executor", f"executor-{self.journal.epoch}")
         self.caller = Caller(self.router, executor.id, self.clock, self.entropy)
@@ -171,6 +189,9 @@ class House:
         self.agents = AgentCommands(
             self.directory, self.sessions, self.kernel, self.toolbox, self.book, self.owner
         )
+        self.calls = ExecutionCommands(
+            self.executions, self.sessions, self.directory, self.caller, self.owner
+        )
         self.tools = ToolCommands(self.toolbox, self.book, self.kernel, self.owner)
         self.recovered, self.waiting = await self.sessions.load()
         self.commands = SessionCommands(
@@ -186,8 +207,9 @@ class House:
         )
 
     async def close(self) -> None:
-        for group in ("agent_", "session:", ""):
-            await self.supervisor.close(5.0, group)
+        await self.executions.close()
+        await self.agent_actors.close(5.0)
+        await self.session_actors.close(5.0)
         await self.directory.close()
         await self.bus.close()
 

@@ -26,6 +26,7 @@ from mcp_interface.commands import (
 )
 from mcp_interface.errors import UmbrellaError
 from mcp_interface.events import ExecutionChanged, TurnEnded, TurnStarted, UserMessage
+from mcp_interface.execution import StartExecution
 from mcp_interface.ids import SessionId
 from mcp_interface.server import ServerSpec
 from mcp_interface.store import Record
@@ -42,19 +43,21 @@ class Acknowledged:
     def __init__(self) -> None:
         self.messages: dict[str, tuple[SessionId, str]] = {}
         self.executions: dict[str, SessionId] = {}
+        self.started: dict[str, SessionId] = {}
+        """Calls that were accepted; whether they ended is not told."""
         self.grants: dict[str, Capability] = {}
         self.seen: dict[int, Record] = {}
 
     @property
     def total(self) -> int:
         """Without what was only watched."""
-        return len(self.messages) + len(self.executions) + len(self.grants)
+        return len(self.messages) + len(self.executions) + len(self.started) + len(self.grants)
 
     def copy(self) -> "Acknowledged":
         """What was told up to now."""
         now = Acknowledged()
         now.messages, now.executions = dict(self.messages), dict(self.executions)
-        now.grants, now.seen = dict(self.grants), dict(self.seen)
+        now.started, now.grants, now.seen = dict(self.started), dict(self.grants), dict(self.seen)
         return now
 
 
@@ -76,7 +79,7 @@ async def work(client: SocketClient, folder: Path, told: Acknowledged, entropy: 
     agent = await client.request(SpawnAgent(name=f"holder-{session.id}"))
     for number in range(10_000):
         text = f"{session.id}-{number}"
-        match entropy.choice(("say", "write", "slow", "grant")):
+        match entropy.choice(("say", "write", "slow", "start", "grant")):
             case "say":
                 posted = await client.request(PostMessage(session_id=session.id, text=text))
                 told.messages[posted.message_id] = (session.id, text)
@@ -91,6 +94,13 @@ async def work(client: SocketClient, folder: Path, told: Acknowledged, entropy: 
                     CallTool(server="slow", tool="wait", arguments={"seconds": 0.02}, session_id=session.id)
                 )
                 told.executions[outcome.execution_id] = session.id
+            case "start":
+                started = await client.request(
+                    StartExecution(
+                        server="slow", tool="wait", arguments={"seconds": 0.05}, session_id=session.id
+                    )
+                )
+                told.started[started.id] = session.id
             case "grant":
                 right = await client.request(
                     GrantCapability(agent=agent.id, resource_uri=f"mcp://fs/read{folder}/{text}")
@@ -146,6 +156,13 @@ def _check_told(histories: dict[SessionId, list[Record]], told: Acknowledged) ->
             if isinstance(record.event, ExecutionChanged) and record.event.execution_id == execution_id
         ]
         assert statuses == ["started", "completed"], f"acknowledged call {execution_id}: {statuses}"
+    for execution_id, session_id in told.started.items():
+        statuses = [
+            record.event.status
+            for record in histories.get(session_id, [])
+            if isinstance(record.event, ExecutionChanged) and record.event.execution_id == execution_id
+        ]
+        assert statuses[:1] == ["queued"], f"accepted call {execution_id}: {statuses}"
     everything = {record.position: record for records in histories.values() for record in records}
     for position, record in told.seen.items():
         if record.stream.startswith("session:"):
@@ -193,6 +210,7 @@ def _settled(records: list[Record]) -> int:
     """Check that everything begun has ended exactly once; answers how many calls were interrupted."""
     begun: Counter[str] = Counter()
     ended: Counter[str] = Counter()
+    accepted: set[str] = set()
     interrupted = 0
     for record in records:
         event = record.event
@@ -201,11 +219,13 @@ def _settled(records: list[Record]) -> int:
                 begun[event.turn_id] += 1
             case TurnEnded():
                 ended[event.turn_id] += 1
+            case ExecutionChanged(status="queued"):
+                accepted.add(event.execution_id)
             case ExecutionChanged(status="started"):
                 begun[event.execution_id] += 1
             case ExecutionChanged():
                 ended[event.execution_id] += 1
                 interrupted += event.error is not None and event.error.code == "interrupted"
-    assert set(begun) <= set(ended)
+    assert accepted | set(begun) <= set(ended)
     assert set(begun.values()) | set(ended.values()) <= {1}
     return interrupted

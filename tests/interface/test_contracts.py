@@ -13,7 +13,6 @@ import pytest
 
 import mcp_interface
 from mcp_interface import (
-    TABLE,
     AnyCommand,
     GetSession,
     ListSessions,
@@ -93,10 +92,3 @@ def test_a_result_reads_as_text() -> None:
         content=[{"type": "text", "text": "a"}, {"type": "image", "data": ""}, {}, {"type": "text"}]
     )
     assert mixed.text == "a\n[image]\n[unknown]\n"
-
-
-def test_the_telemetry_table_names_what_it_measures() -> None:
-    for name, row in TABLE.items():
-        assert name.startswith("mcp.")
-        assert row.metadata or row.measurements
-        assert not set(row.metadata) & set(row.measurements)

@@ -14,6 +14,7 @@ from mcp_interface import (
 TREE = {
     "error": None,
     "invalid_input": "error",
+    "deadlock": "invalid_input",
     "invalid_address": "invalid_input",
     "invalid_record": "invalid_input",
     "denied": "error",
@@ -22,6 +23,7 @@ TREE = {
     "lost_race": "error",
     "version_conflict": "lost_race",
     "stale_epoch": "lost_race",
+    "wrong_state": "lost_race",
     "overloaded": "error",
     "timeout": "overloaded",
     "unavailable": "error",
@@ -31,6 +33,7 @@ TREE = {
     "interrupted": "unavailable",
     "model_unavailable": "unavailable",
     "node_unavailable": "unavailable",
+    "circuit_open": "unavailable",
     "internal": "error",
 }
 

@@ -7,6 +7,7 @@ import pytest
 
 from mcp_interface.testing import ManualClock
 from mcp_persistence import SqliteJournal
+from persistence.projections.rows import ALL_KINDS, run
 
 Opener = Callable[..., AbstractAsyncContextManager[SqliteJournal]]
 
@@ -29,6 +30,20 @@ def opened(path: Path) -> Opener:
             await store.close()
 
     return open_it
+
+
+@pytest.fixture(params=ALL_KINDS)
+def with_desk(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
+    """Runs a test's body at the `Desk` of its module, over every kind of store."""
+
+    def with_it(body, **options):
+        async def at_desk():
+            async with request.module.Desk(request.param, tmp_path, **options) as desk:
+                await body(desk)
+
+        run(at_desk)
+
+    return with_it
 
 
 @pytest.fixture

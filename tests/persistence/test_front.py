@@ -5,7 +5,7 @@ import enum
 import os
 import threading
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -28,49 +28,7 @@ from mcp_interface.testing.samples import a_message
 from mcp_persistence import SegmentJournal
 from mcp_persistence.upcast import EventCodec
 from persistence.broken_disk import BrokenDisk
-
-
-def run(body):
-    async def bounded():
-        async with asyncio.timeout(60):
-            await body()
-
-    asyncio.run(bounded())
-
-
-@asynccontextmanager
-async def opened(folder, clock=None, **options):
-    store = await SegmentJournal.open(folder, clock or ManualClock(), **options)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-async def fill(store, stream="session:1", events=5):
-    epoch = await store.claim()
-    for version in range(events):
-        await store.append(stream, [a_message(version)], expected=version, epoch=epoch)
-    return epoch
-
-
-async def everything(store):
-    found = []
-    while page := await store.read_all(after=found[-1].position if found else 0):
-        found += page
-    return found
-
-
-async def turned(store, state, clock=None):
-    """Wait until a store says that it is so; the clock moves on meanwhile."""
-    for _ in range(2000):
-        if (report := await store.report()).state == state:
-            return report
-        if clock is not None:
-            clock.advance(60)
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"it did not become {state}: {report}")
-
+from persistence.journals import everything, fill, opened, run
 
 # --- input ---------------------------------------------------------------------------------------------------
 

@@ -10,32 +10,19 @@ from mcp_interface.store import Append, Decision
 from mcp_interface.testing import ManualClock, SeededEntropy
 from mcp_interface.testing.samples import a_message
 from mcp_persistence.outbox import FIRST_WAIT, LAST_WAIT, Outbox
-from persistence.projections.rows import ALL_KINDS, open_store, run
+from persistence.desk import Writer
+from persistence.projections.rows import ALL_KINDS, run
 
 
-class Desk:
-    """A writer with an outbox, over a journal that may be opened again."""
+class Desk(Writer):
+    """A writer with an outbox."""
 
     def __init__(self, kind, folder, **options):
-        self.kind, self.folder, self.options = kind, folder, options
-        self.clock, self.entropy = ManualClock(), SeededEntropy(5)
+        super().__init__(kind, folder)
+        self.options = options
+        self.clock = ManualClock()
 
-    async def __aenter__(self):
-        self.store = await open_store(self.kind, self.folder)
-        await self._begin()
-        return self
-
-    async def __aexit__(self, *_):
-        await self.store.close()
-
-    async def restart(self):
-        if self.kind != "memory":
-            await self.store.close()
-            self.store = await open_store(self.kind, self.folder)
-        await self._begin()
-
-    async def _begin(self):
-        self.epoch = await self.store.claim()
+    def begin(self):
         self.outbox = Outbox(self.store, "mail", self.epoch, self.clock, self.entropy, **self.options)
 
     async def version(self, stream):
@@ -52,18 +39,6 @@ class Desk:
 
     async def waiting(self):
         return [(entry.to, entry.message) for entry in await self.outbox.pending()]
-
-
-@pytest.fixture(params=ALL_KINDS)
-def with_desk(request, tmp_path):
-    def with_it(body, **options):
-        async def opened():
-            async with Desk(request.param, tmp_path, **options) as desk:
-                await body(desk)
-
-        run(opened)
-
-    return with_it
 
 
 def test_messages_come_one_after_the_other_for_each_destination(with_desk):

@@ -7,37 +7,19 @@ from hypothesis import strategies as st
 
 from mcp_interface.errors import CallerMistaken, VersionConflict
 from mcp_interface.store import Append, Decision
-from mcp_interface.testing import SeededEntropy
 from mcp_interface.testing.samples import a_message
 from mcp_interface.testing.time import START
 from mcp_persistence.timers import Timers
-from persistence.projections.rows import ALL_KINDS, open_store, run
+from persistence.desk import Writer
+from persistence.projections.rows import ALL_KINDS, run
 
 STREAM = "agent:clockmaker"
 
 
-class Desk:
-    """A writer with timers, over a journal that may be opened again."""
+class Desk(Writer):
+    """A writer with timers."""
 
-    def __init__(self, kind, folder):
-        self.kind, self.folder, self.entropy = kind, folder, SeededEntropy(5)
-
-    async def __aenter__(self):
-        self.store = await open_store(self.kind, self.folder)
-        await self._begin()
-        return self
-
-    async def __aexit__(self, *_):
-        await self.store.close()
-
-    async def restart(self):
-        if self.kind != "memory":
-            await self.store.close()
-            self.store = await open_store(self.kind, self.folder)
-        await self._begin()
-
-    async def _begin(self):
-        self.epoch = await self.store.claim()
+    def begin(self):
         self.timers = Timers(self.store, "alarm", self.epoch, self.entropy)
 
     async def set(self, seconds, message):
@@ -56,18 +38,6 @@ class Desk:
 
     async def recorded(self):
         return [record.event.message_id for record in await self.store.read(STREAM)]
-
-
-@pytest.fixture(params=ALL_KINDS)
-def with_desk(request, tmp_path):
-    def with_it(body):
-        async def opened():
-            async with Desk(request.param, tmp_path) as desk:
-                await body(desk)
-
-        run(opened)
-
-    return with_it
 
 
 def test_timers_are_due_in_the_order_of_their_time(with_desk):

@@ -116,7 +116,9 @@ def bounded(kind: Any, meta: msgspec.Meta) -> SearchStrategy[Any]:
     if kind is str:
         return st.text(min_size=meta.min_length or 0, max_size=30)
     if kind is float:
-        return st.floats(min_value=meta.gt, exclude_min=meta.gt is not None, max_value=1e12)
+        low = meta.ge if meta.gt is None else meta.gt
+        high = 1e12 if meta.le is None else meta.le
+        return st.floats(min_value=low, exclude_min=meta.gt is not None, max_value=high)
     return st.integers(min_value=meta.ge, max_value=meta.le or 2**53)
 
 

@@ -321,3 +321,29 @@ def test_logging_out_closes_the_streams_of_that_login(listening: Callable[[], An
             assert await line.end() == stream.CLOSE_LOGIN
 
     asyncio.run(run())
+
+
+def test_what_waits_for_a_browser_is_bounded_in_bytes_and_passing_notices_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "QUEUE_BYTES", 100)
+
+    async def scenario() -> None:
+        outbox = stream._Outbox()
+        await outbox.put(b"a" * 1_000)  # a single frame always fits
+        outbox.offer(b"passing")
+        putting = [asyncio.create_task(outbox.put(letter * 60)) for letter in (b"b", b"c")]
+        await asyncio.sleep(0)
+        assert [await outbox.take(), await outbox.take()] == [b"a" * 1_000, b"b" * 60]
+        assert await outbox.take() == b"c" * 60  # first come, first served
+        await asyncio.gather(*putting)
+        outbox.offer(b"passing")
+        outbox.offer(b"p" * 100)
+        assert await outbox.take() == b"passing"
+        assert not outbox._frames and outbox._size == 0
+
+    async def bounded() -> None:
+        async with asyncio.timeout(10):
+            await scenario()
+
+    asyncio.run(bounded())

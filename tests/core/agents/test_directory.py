@@ -35,12 +35,12 @@ def test_a_crashed_agent_comes_back_under_its_id_with_its_state(open_house: Call
             house.directory.offer("worker", lambda record: Fragile())
             agent = await house.directory.spawn("worker", "ann")
             ref = house.directory.ref(agent.id)
-            assert (await ref.ask(letter(agent.id)))["messages"] == 1
+            assert (await ref.call(letter(agent.id)))["messages"] == 1
             ref.tell(letter(agent.id, "break"))
             async with asyncio.timeout(10):
                 while house.directory.get(agent.id).restarts == 0:
                     await asyncio.sleep(0.005)
-            assert (await ref.ask(letter(agent.id)))["messages"] == 2
+            assert (await ref.call(letter(agent.id)))["messages"] == 2
             events = [record.event for record in await house.journal.read(f"agent:{agent.id}")]
             assert [type(event).__name__ for event in events] == ["AgentStarted", "AgentRestarted"]
 
@@ -52,10 +52,10 @@ def test_agents_survive_the_node_and_are_revived_when_needed(open_house: Callabl
         store = MemoryStore()
         async with open_house(store) as house:
             agent = await house.directory.spawn("worker", "ann")
-            await house.directory.ref(agent.id).ask(letter(agent.id))
+            await house.directory.ref(agent.id).call(letter(agent.id))
         async with open_house(store) as house:
             assert house.directory.find("ann").id == agent.id
-            assert (await house.directory.ref(agent.id).ask(letter(agent.id)))["messages"] == 2
+            assert (await house.directory.ref(agent.id).call(letter(agent.id)))["messages"] == 2
 
     asyncio.run(scenario())
 
@@ -95,7 +95,7 @@ def test_an_agent_may_end_itself(open_house: Callable[..., Any]) -> None:
         async with open_house() as house:
             house.directory.offer("worker", lambda record: Mayfly())
             agent = await house.directory.spawn("worker")
-            await house.directory.ref(agent.id).ask(letter(agent.id))
+            await house.directory.ref(agent.id).call(letter(agent.id))
             async with asyncio.timeout(5):
                 while house.directory.get(agent.id).state == "active":
                     await asyncio.sleep(0.005)
@@ -111,7 +111,7 @@ def test_an_agent_learns_of_its_rights(open_house: Callable[..., Any]) -> None:
             agent = await house.directory.spawn("worker")
             ref = house.directory.ref(agent.id)
             ref.tell(Learn(house.kernel.held_by(house.owner)[0]))
-            rights = (await ref.ask(letter(agent.id)))["rights"]
+            rights = (await ref.call(letter(agent.id)))["rights"]
             assert [parse_resource(uri).path for uri in rights] == ["**"]
 
     asyncio.run(scenario())
@@ -148,6 +148,6 @@ def test_any_agent_can_be_hosted(open_house: Callable[..., Any]) -> None:
             house.directory.offer("export", lambda record: EchoAgent())
             agent = await house.directory.spawn("export")
             assert isinstance(await EchoAgent().init({}), Ok)
-            assert await house.directory.ref(agent.id).ask(letter(agent.id, "echo")) is not None
+            assert await house.directory.ref(agent.id).call(letter(agent.id, "echo")) is not None
 
     asyncio.run(scenario())

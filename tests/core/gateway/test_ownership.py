@@ -53,19 +53,12 @@ def with_two_people(open_house: Callable[..., Any], work: Callable[[Any, Ask], A
     async def scenario() -> None:
         async with open_house() as house:
             logins = Logins(house.store, house.clock, house.entropy, "token", house.owner)
-            servers = ServerCommands(
-                house.toolbox,
-                house.sessions,
-                house.directory,
-                house.caller,
-                house.journal,
-                house.clock,
-                house.owner,
-            )
+            servers = ServerCommands(house.toolbox, house.journal, house.clock, house.owner)
             handlers = {
                 **house.agents.handlers(),
                 **SecurityCommands(NoAudit(), logins).handlers(),  # type: ignore[arg-type]
                 **servers.handlers(),
+                **house.calls.handlers(),
                 **house.commands.handlers(),
             }
             async with asyncio.timeout(20):

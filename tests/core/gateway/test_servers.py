@@ -8,6 +8,7 @@ import pytest
 
 from mcp_core.gateway.handlers.servers import ServerCommands
 from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.runtime.breaker import Breakers
 from mcp_core.protocol.configuration import MAX_SERVERS
 from mcp_interface.commands import AddServer, RemoveServer
 from mcp_interface.errors import CallerMistaken, InvalidRecord, NotFound, TooMuch
@@ -37,10 +38,8 @@ class Forgetful:
 
 async def _commands(house: Any) -> tuple[ServerCommands, Forgetful]:
     host = Forgetful()
-    toolbox = Toolbox(host, {"stub": [CountWords()]})  # type: ignore[arg-type]
-    commands = ServerCommands(
-        toolbox, house.sessions, house.directory, house.caller, house.journal, house.clock, house.owner
-    )
+    toolbox = Toolbox(host, {"stub": [CountWords()]}, Breakers(house.clock))  # type: ignore[arg-type]
+    commands = ServerCommands(toolbox, house.journal, house.clock, house.owner)
     await commands.load()
     return commands, host
 

@@ -125,7 +125,7 @@ def test_the_journals_row_in_the_health(report: dict[str, Any], level: str, said
     assert bool(check.remedy) == (level != "ok")
 
 
-def test_damage_that_was_found_stays_in_the_health_until_a_verification_finds_none() -> None:
+def test_damage_that_was_found_stays_in_health_and_status_until_a_verification_finds_none() -> None:
     async def scenario() -> None:
         store = Told()
         commands = StorageCommands(store, OWNER, JOURNAL)
@@ -134,6 +134,8 @@ def test_damage_that_was_found_stays_in_the_health_until_a_verification_finds_no
         found = await commands.verify(GUEST, VerifyStorage())
         check = await commands.check()
         assert (check.name, check.status, check.remedy) == ("journal", "error", found.remedy)
+        assert (await commands.status(GUEST, GetStorage())).damage == "position 5 was changed"
+        assert (await commands.rebuild(OWNER, RebuildStorage())).damage == "position 5 was changed"
         assert "position 5 was changed" in check.detail
         store.told = StoreReport(kind="memory", state="read_only", reason="no room", head=7, streams=2)
         assert "no room" in (await commands.check()).detail, "the one trouble does not hide the other"
@@ -144,6 +146,7 @@ def test_damage_that_was_found_stays_in_the_health_until_a_verification_finds_no
         store.verdict = 7
         await commands.verify(GUEST, VerifyStorage())
         assert (await commands.check()).status == "ok"
+        assert await commands.status(GUEST, GetStorage()) == WELL
 
     asyncio.run(scenario())
 

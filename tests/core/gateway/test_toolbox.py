@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from mcp_core.gateway.handlers.paging import page_of, position_of
 from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.runtime.breaker import Breakers
 from mcp_interface.errors import CallerMistaken, NotFound
 from mcp_interface.server import ServerStatus
-from mcp_interface.testing import CountWords
+from mcp_interface.testing import CountWords, ManualClock
 from mcp_interface.tool import ToolInfo
 
 
@@ -34,7 +35,7 @@ class OneServer:
     ],
 )
 def test_what_does_not_exist_is_answered_with_what_does(server: str, tool: str, remedy: str) -> None:
-    toolbox = Toolbox(OneServer(), {"stub": [CountWords()]})  # type: ignore[arg-type]
+    toolbox = Toolbox(OneServer(), {"stub": [CountWords()]}, Breakers(ManualClock()))  # type: ignore[arg-type]
     with pytest.raises(NotFound) as caught:
         asyncio.run(toolbox.find(server, tool, 1.0))
     assert caught.value.remedy == remedy

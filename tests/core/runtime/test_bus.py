@@ -5,6 +5,7 @@ import pytest
 
 from mcp_core.runtime.bus import Bus
 from mcp_core.runtime.commit import Journal
+from mcp_interface.backlog import Bounds
 from mcp_interface.client import TextDelta
 from mcp_interface.errors import StorageUnavailable, TooMuch
 from mcp_interface.events import UserMessage
@@ -104,15 +105,10 @@ def test_a_cancelled_appender_does_not_keep_its_record_from_the_followers() -> N
     asyncio.run(scenario())
 
 
-def test_a_slow_reader_loses_passing_notices_first_and_is_told_before_it_loses_records(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("mcp_core.runtime.bus.QUEUE", 20)
-    monkeypatch.setattr("mcp_core.runtime.bus.PASSING", 5)
-
+def test_a_slow_reader_loses_passing_notices_first_and_is_told_before_it_loses_records() -> None:
     async def scenario() -> None:
         store = MemoryStore()
-        bus = Bus(store, 0)
+        bus = Bus(store, 0, Bounds(records=20, passing=5))
         journal = Journal(store, await store.claim(), bus)
         follower = bus.follow(SESSION)
         first = asyncio.ensure_future(anext(follower))
@@ -127,9 +123,12 @@ def test_a_slow_reader_loses_passing_notices_first_and_is_told_before_it_loses_r
         assert sum(isinstance(notice, TextDelta) for notice in kept) < 6
         for version in range(16, 60):
             await journal.append(STREAM, [message("x")], expected=version, epoch=journal.epoch)
-        with pytest.raises(TooMuch):
-            async for _ in follower:
-                pass
+        with pytest.raises(TooMuch) as told:
+            async for notice in follower:
+                kept.append(notice)
+        last = max(notice.position for notice in kept if isinstance(notice, Record))
+        assert told.value.details == {"position": last}
+        assert await _take(bus, 60 - last, after=last, session=SESSION) == list(range(last + 1, 61))
 
     asyncio.run(scenario())
 
@@ -163,5 +162,72 @@ def test_a_gap_is_filled_although_the_store_fails_at_first(monkeypatch: pytest.M
         assert await taking == [1, 2]
         assert store.failures == 0
         await bus.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_that_catches_up_slowly_is_never_cut_off_and_keeps_nothing_waiting() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        bus = Bus(store, 0, Bounds(records=1))
+        journal = Journal(store, await store.claim(), bus)
+
+        async def write(first: int, last: int) -> None:
+            for version in range(first, last):
+                await journal.append(STREAM, [message("x")], expected=version, epoch=journal.epoch)
+
+        await write(0, 3)
+        follower = bus.follow(SESSION)
+        seen = []
+        for version in range(3, 200):  # somebody writes as fast as the reader reads
+            notice = await anext(follower)
+            assert isinstance(notice, Record)
+            seen.append(notice.position)
+            await write(version, version + 1)
+            bus.pass_by(
+                TextDelta(session_id=SESSION, turn_id=TurnId("t"), message_id=MessageId("m"), text="x")
+            )
+        while len(seen) < 200:
+            notice = await anext(follower)
+            assert isinstance(notice, Record)
+            seen.append(notice.position)
+        assert seen == list(range(1, 201))
+        await follower.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_that_never_reads_delays_nobody_and_holds_a_bounded_number_of_bytes() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        bus = Bus(store, 0, Bounds(size=50_000))
+        journal = Journal(store, await store.claim(), bus)
+        stuck = bus.follow(SESSION)
+        first = asyncio.ensure_future(anext(stuck))
+        await asyncio.sleep(0)
+        quick = asyncio.create_task(_take(bus, 100, session=SESSION))
+        await asyncio.sleep(0)
+        most = 0
+        for version in range(100):
+            await journal.append(STREAM, [message("x" * 1_000)], expected=version, epoch=journal.epoch)
+            most = max(most, *(reader.backlog.size for reader in bus._readers))
+            await asyncio.sleep(0)
+        assert await quick == list(range(1, 101))
+        assert 40_000 < most <= 50_000
+        seen = [(await first).position]  # type: ignore[union-attr]
+        with pytest.raises(TooMuch) as told:
+            async for notice in stuck:
+                seen.append(notice.position)  # type: ignore[union-attr]
+        assert told.value.details == {"position": seen[-1]}
+
+    asyncio.run(scenario())
+
+
+def test_following_a_closed_bus_ends() -> None:
+    async def scenario() -> None:
+        bus = Bus(MemoryStore(), 0)
+        await bus.close()
+        async with asyncio.timeout(5):
+            assert [notice async for notice in bus.follow()] == []
 
     asyncio.run(scenario())

@@ -3,9 +3,8 @@ from typing import Any
 
 import pytest
 
-from mcp_core.runtime.actor import Actor
-from mcp_core.runtime.ref import Ref
-from mcp_core.runtime.supervisor import LONGEST_PAUSE, ChildSpec, Supervisor, pause
+from mcp_core.runtime import Actor, ActorGone, Down, Ref
+from mcp_core.runtime.supervisor import ChildSpec, Strategy, Supervisor
 from mcp_interface.clock import SystemClock
 from mcp_interface.errors import (
     CallerMistaken,
@@ -21,15 +20,16 @@ from mcp_interface.testing import SeededEntropy
 class Counter(Actor):
     """Counts; crashes and dawdles when told to."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, log: list[str]) -> None:
-        super().__init__(loop)
+    def __init__(self, log: list[str], name: str = "") -> None:
+        super().__init__()
         self.log = log
+        self.name = name
         self.count = 0
 
-    async def started(self) -> None:
-        self.log.append("started")
+    async def on_start(self) -> None:
+        self.log.append(f"{self.name}started")
 
-    async def receive(self, message: Any) -> Any:
+    async def on_receive(self, message: Any) -> Any:
         match message:
             case "add":
                 self.count += 1
@@ -41,17 +41,25 @@ class Counter(Actor):
             case ("sleep", seconds):
                 await asyncio.sleep(seconds)
                 return "slept"
-        return await super().receive(message)
+        raise AssertionError(message)
 
-    async def stopped(self) -> None:
-        self.log.append("stopped")
+    async def on_stop(self) -> None:
+        self.log.append(f"{self.name}stopped")
 
 
-async def _with_counter(use: Any, **options: Any) -> list[str]:
+class Small(Counter):
+    mailbox_limit = 3
+
+
+def _supervisor(**options: Any) -> Supervisor:
+    return Supervisor(SystemClock(), SeededEntropy(), **options)
+
+
+async def _with_counter(use: Any, kind: type[Counter] = Counter, **options: Any) -> list[str]:
     log: list[str] = []
-    loop = asyncio.get_running_loop()
-    supervisor = Supervisor(SystemClock(), SeededEntropy())
-    ref = supervisor.start(ChildSpec(name="counter", make=lambda: Counter(loop, log), **options))
+    limits = {name: options.pop(name) for name in ("max_restarts", "window_s") if name in options}
+    supervisor = _supervisor(**limits)
+    ref = supervisor.start(ChildSpec(name="counter", make=lambda: kind(log), **options))
     try:
         await use(supervisor, ref, log)
     finally:
@@ -60,45 +68,38 @@ async def _with_counter(use: Any, **options: Any) -> list[str]:
 
 
 def test_an_ask_is_answered_and_messages_keep_their_order() -> None:
-    async def use(_: Supervisor, ref: Ref, __: list[str]) -> None:
-        assert await asyncio.gather(*(ref.ask("add") for _ in range(20))) == list(range(1, 21))
+    async def use(_: Supervisor, ref: Ref[Any], __: list[str]) -> None:
+        assert await asyncio.gather(*(ref.call("add") for _ in range(20))) == list(range(1, 21))
 
     assert asyncio.run(_with_counter(use)) == ["started", "stopped"]
 
 
 def test_an_error_in_an_ask_goes_to_the_asker_and_the_actor_lives() -> None:
-    async def use(_: Supervisor, ref: Ref, __: list[str]) -> None:
-        await ref.ask("add")
+    async def use(_: Supervisor, ref: Ref[Any], __: list[str]) -> None:
+        await ref.call("add")
         with pytest.raises(CallerMistaken):
-            await ref.ask("refuse")
-        assert await ref.ask("add") == 2
+            await ref.call("refuse")
+        assert await ref.call("add") == 2
 
     asyncio.run(_with_counter(use))
 
 
 def test_a_crash_is_answered_by_a_fresh_actor_behind_the_same_ref() -> None:
-    async def use(supervisor: Supervisor, ref: Ref, log: list[str]) -> None:
-        await ref.ask("add")
+    async def use(supervisor: Supervisor, ref: Ref[Any], log: list[str]) -> None:
+        await ref.call("add")
         ref.tell("crash")
-        async with asyncio.timeout(5):
-            while log.count("started") < 2:
-                await asyncio.sleep(0.005)
-        assert await ref.ask("add") == 1
+        assert await ref.call("add") == 1
+        assert log == ["started", "started"]
         assert supervisor.restarts("counter") == 1
 
     asyncio.run(_with_counter(use))
 
 
-def test_an_ask_during_a_restart_waits_for_the_new_incarnation() -> None:
-    async def use(_: Supervisor, ref: Ref, __: list[str]) -> None:
+def test_mail_waits_for_the_new_incarnation_in_its_order() -> None:
+    async def use(_: Supervisor, ref: Ref[Any], __: list[str]) -> None:
         ref.tell("crash")
-        answers = []
-        for _ in range(3):
-            try:
-                answers.append(await ref.ask("add", timeout=5))
-            except NotFound:  # the crash was handled between our message and its turn
-                await asyncio.sleep(0.01)
-        assert answers and answers[-1] == len(answers)
+        answers = [ref.ask("add", block=False) for _ in range(5)]
+        assert [await answer for answer in answers] == [1, 2, 3, 4, 5]
 
     asyncio.run(_with_counter(use))
 
@@ -106,124 +107,170 @@ def test_an_ask_during_a_restart_waits_for_the_new_incarnation() -> None:
 def test_a_child_that_crashes_too_often_is_given_up() -> None:
     given_up: list[BaseException] = []
 
-    async def use(_: Supervisor, ref: Ref, __: list[str]) -> None:
+    async def use(_: Supervisor, ref: Ref[Any], __: list[str]) -> None:
         async with asyncio.timeout(10):
             while not given_up:
-                if ref.is_alive:
+                if ref.is_alive():
                     ref.tell("crash")
                 await asyncio.sleep(0.005)
-        with pytest.raises(NotFound, match="has ended"):
-            await ref.ask("add")
+        with pytest.raises(NotFound):
+            await ref.call("add")
 
     asyncio.run(_with_counter(use, max_restarts=2, on_give_up=given_up.append))
     assert isinstance(given_up[0], RuntimeError)
 
 
 def test_a_deadline_ends_the_wait_but_not_the_work() -> None:
-    async def use(_: Supervisor, ref: Ref, __: list[str]) -> None:
+    async def use(_: Supervisor, ref: Ref[Any], __: list[str]) -> None:
         with pytest.raises(DeadlineExceeded):
-            await ref.ask(("sleep", 0.2), timeout=0.05)
-        assert await ref.ask("add", timeout=5) == 1
+            await ref.call(("sleep", 0.2), timeout=0.05)
+        assert await ref.call("add", timeout=5) == 1
 
     asyncio.run(_with_counter(use))
 
 
-def test_a_full_mailbox_refuses_instead_of_blocking_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_core.runtime.ref.MAILBOX", 3)
-
-    async def use(_: Supervisor, ref: Ref, __: list[str]) -> None:
-        sleeping = asyncio.create_task(ref.ask(("sleep", 0.3)))
+def test_a_full_mailbox_refuses_but_takes_a_stop() -> None:
+    async def use(supervisor: Supervisor, ref: Ref[Any], log: list[str]) -> None:
+        sleeping = asyncio.create_task(ref.call(("sleep", 0.2)))
+        await asyncio.sleep(0)
         with pytest.raises(TooMuch):
             for _ in range(10):
                 ref.tell("add")
-                await asyncio.sleep(0)
-        await sleeping
-
-    asyncio.run(_with_counter(use))
-
-
-def test_one_name_is_supervised_once() -> None:
-    async def use(supervisor: Supervisor, _: Ref, log: list[str]) -> None:
-        loop = asyncio.get_running_loop()
-        with pytest.raises(LostRace):
-            supervisor.start(ChildSpec(name="counter", make=lambda: Counter(loop, log)))
-
-    asyncio.run(_with_counter(use))
-
-
-def test_pauses_double_within_bounds() -> None:
-    longest = [pause(restarts, 1.0) for restarts in range(12)]
-    assert longest == sorted(longest)
-    assert longest[1] == 2 * longest[0]
-    assert longest[-1] == LONGEST_PAUSE
-    assert all(pause(n, 0.0) == pause(n, 1.0) / 2 for n in range(5))
-
-
-def test_a_full_mailbox_still_takes_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_core.runtime.ref.MAILBOX", 3)
-
-    async def use(supervisor: Supervisor, ref: Ref, log: list[str]) -> None:
-        sleeping = asyncio.create_task(ref.ask(("sleep", 0.2)))
-        with pytest.raises(TooMuch):
-            while True:
-                ref.tell("add")
-                await asyncio.sleep(0)
         await supervisor.stop("counter", 5)
         assert log == ["started", "stopped"]
         assert await sleeping == "slept"
 
+    asyncio.run(_with_counter(use, Small))
+
+
+def test_one_name_is_supervised_once() -> None:
+    async def use(supervisor: Supervisor, _: Ref[Any], log: list[str]) -> None:
+        with pytest.raises(LostRace):
+            supervisor.start(ChildSpec(name="counter", make=lambda: Counter(log)))
+
     asyncio.run(_with_counter(use))
 
 
-class Slow(Actor):
-    """Takes its time to stop, and says when."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str, log: list[str], seconds: float) -> None:
-        super().__init__(loop)
-        self.name, self.log, self.seconds = name, log, seconds
-
-    async def stopped(self) -> None:
-        await asyncio.sleep(self.seconds)
-        self.log.append(self.name)
-
-
-def _slow(supervisor: Supervisor, log: list[str], **seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    for name, value in seconds.items():
-        supervisor.start(ChildSpec(name=name, make=lambda n=name, s=value: Slow(loop, n, log, s)))
-
-
-def test_a_group_ends_at_once_and_leaves_the_others_running() -> None:
+def test_a_planned_end_ends_a_transient_child_and_restarts_a_permanent_one() -> None:
     async def scenario() -> None:
         log: list[str] = []
-        supervisor = Supervisor(SystemClock(), SeededEntropy())
-        _slow(supervisor, log, **{f"agent_{number}": 0.3 for number in range(10)}, server=0)
-        async with asyncio.timeout(2):
-            await supervisor.close(1, "agent_")
-        assert sorted(log) == [f"agent_{number}" for number in range(10)]
+        supervisor = _supervisor()
+        for restart in ("permanent", "transient", "temporary"):
+            supervisor.start(ChildSpec(name=restart, make=lambda: Counter(log), restart=restart))  # type: ignore[arg-type]
+        refs = {child.spec.name: child.ref for child in supervisor.children()}
+        for ref in refs.values():
+            await ref.stop(block=False)
+        await asyncio.sleep(0)
+        assert {name for name, ref in refs.items() if ref.is_alive()} == {"permanent"}
+        refs["permanent"].kill()
+        assert await refs["permanent"].call("add") == 1
         await supervisor.close(1)
-        assert log[-1] == "server"
 
     asyncio.run(scenario())
 
 
-def test_a_group_has_one_deadline_however_many_are_stuck() -> None:
+def test_a_busy_child_is_killed_at_its_deadline_and_its_askers_are_told() -> None:
     async def scenario() -> None:
         log: list[str] = []
-        supervisor = Supervisor(SystemClock(), SeededEntropy())
-        _slow(supervisor, log, stuck=1, stuck_too=1, quick=0)
-        began = asyncio.get_running_loop().time()
-        await supervisor.close(0.2)
-        assert asyncio.get_running_loop().time() - began < 0.9
-        assert log == ["quick"]
+        supervisor = _supervisor()
+        ref = supervisor.start(ChildSpec(name="counter", make=lambda: Counter(log)))
+        asked = [asyncio.create_task(ref.call(("sleep", 60))), asyncio.create_task(ref.call("add"))]
+        await asyncio.sleep(0.01)
         async with asyncio.timeout(5):
-            while len(log) < 3:  # the loop must not end under them
-                await asyncio.sleep(0.01)
+            await supervisor.stop("counter", 0.05)
+            told = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(error, Exception) for error in told)
+        assert not ref.is_alive()
 
     asyncio.run(scenario())
 
 
-def _failing(log: list[str], loop: asyncio.AbstractEventLoop, *failures: int) -> Any:
+@pytest.mark.parametrize(
+    ("strategy", "begun"),
+    [("one_for_one", ["b"]), ("rest_for_one", ["b", "c"]), ("one_for_all", ["a", "b", "c"])],
+)
+def test_a_crash_restarts_whom_the_strategy_says_in_order(strategy: Strategy, begun: list[str]) -> None:
+    async def scenario() -> None:
+        log: list[str] = []
+        supervisor = _supervisor(strategy=strategy)
+        refs = [
+            supervisor.start(ChildSpec(name=name, make=lambda name=name: Counter(log, name)))
+            for name in "abc"
+        ]
+        assert [await ref.call("add") for ref in refs] == [1, 1, 1]
+        log.clear()
+        refs[1].tell("crash")
+        counts = []
+        async with asyncio.timeout(5):
+            while [entry[0] for entry in log if entry.endswith("started")] != begun:
+                await asyncio.sleep(0.001)
+        counts = [await ref.call("add") for ref in refs]
+        assert counts == [1 if name in begun else 2 for name in "abc"]
+        ended = [entry[0] for entry in log if entry.endswith("stopped")]
+        assert ended == [name for name in reversed(begun) if name != "b"]
+        await supervisor.close(1)
+
+    asyncio.run(scenario())
+
+
+def test_a_supervisor_that_gives_up_is_restarted_by_the_one_above() -> None:
+    async def scenario() -> None:
+        log: list[str] = []
+        top = _supervisor(name="top", strategy="one_for_one")
+        low = top.branch(_supervisor(name="low", strategy="one_for_one", max_restarts=0))
+        for name in "ab":
+            low.start(ChildSpec(name=name, make=lambda name=name: Counter(log, name)))
+        first = {child.spec.name: child.ref for child in low.children()}
+        first["a"].tell("crash")
+        async with asyncio.timeout(5):
+            while [child.ref for child in low.children()] in ([], list(first.values())):
+                await asyncio.sleep(0.001)
+            while len(low.children()) < 2:
+                await asyncio.sleep(0.001)
+        assert {
+            name: await child.ref.call("add") for child in low.children() for name in child.spec.name
+        } == {
+            "a": 1,
+            "b": 1,
+        }
+        assert low.failures == 1
+        assert not first["b"].is_alive()
+        await top.close(1)
+
+    asyncio.run(scenario())
+
+
+def test_children_end_in_the_reverse_of_their_order() -> None:
+    async def scenario() -> None:
+        log: list[str] = []
+        supervisor = _supervisor(strategy="one_for_one")
+        for name in "abc":
+            supervisor.start(ChildSpec(name=name, make=lambda name=name: Counter(log, name)))
+        await supervisor.close(1)
+        assert log[-3:] == ["cstopped", "bstopped", "astopped"]
+
+    asyncio.run(scenario())
+
+
+def test_dynamic_children_end_at_once() -> None:
+    class Slow(Counter):
+        async def on_stop(self) -> None:
+            await asyncio.sleep(0.3)
+            await super().on_stop()
+
+    async def scenario() -> None:
+        log: list[str] = []
+        supervisor = _supervisor()
+        for number in range(10):
+            supervisor.start(ChildSpec(name=f"agent_{number}", make=lambda: Slow(log)))
+        async with asyncio.timeout(2):
+            await supervisor.close(1)
+        assert log.count("stopped") == 10
+
+    asyncio.run(scenario())
+
+
+def _failing(log: list[str], *failures: int) -> Any:
     """Make counters; making the given ones, counted from one, fails."""
     made = 0
 
@@ -231,19 +278,19 @@ def _failing(log: list[str], loop: asyncio.AbstractEventLoop, *failures: int) ->
         nonlocal made
         made += 1
         if made in failures:
-            raise RuntimeError("can't start new thread")
-        return Counter(loop, log)
+            raise RuntimeError("no more of these")
+        return Counter(log)
 
     return make
 
 
 def test_a_child_that_could_not_be_made_leaves_its_name_free() -> None:
     async def scenario() -> None:
-        supervisor = Supervisor(SystemClock(), SeededEntropy())
-        spec = ChildSpec(name="counter", make=_failing([], asyncio.get_running_loop(), 1))
+        supervisor = _supervisor()
+        spec = ChildSpec(name="counter", make=_failing([], 1))
         with pytest.raises(RuntimeError):
             supervisor.start(spec)
-        assert await supervisor.start(spec).ask("add") == 1
+        assert await supervisor.start(spec).call("add") == 1
         await supervisor.close(5)
 
     asyncio.run(scenario())
@@ -251,14 +298,11 @@ def test_a_child_that_could_not_be_made_leaves_its_name_free() -> None:
 
 def test_a_restart_that_cannot_be_made_is_tried_again() -> None:
     async def scenario() -> None:
-        supervisor = Supervisor(SystemClock(), SeededEntropy())
-        make = _failing([], asyncio.get_running_loop(), 2, 3)
-        ref = supervisor.start(ChildSpec(name="counter", make=make))
+        supervisor = _supervisor()
+        ref = supervisor.start(ChildSpec(name="counter", make=_failing([], 2, 3)))
         ref.tell("crash")
-        async with asyncio.timeout(5):
-            while supervisor.restarts("counter") < 3:
-                await asyncio.sleep(0.005)
-        assert await ref.ask("add", timeout=5) == 1
+        assert await ref.call("add", timeout=5) == 1
+        assert supervisor.restarts("counter") == 3
         await supervisor.close(5)
 
     asyncio.run(scenario())
@@ -267,17 +311,14 @@ def test_a_restart_that_cannot_be_made_is_tried_again() -> None:
 def test_a_child_that_cannot_be_made_again_is_given_up_for_that_reason() -> None:
     async def scenario() -> None:
         given_up: list[BaseException] = []
-        supervisor = Supervisor(SystemClock(), SeededEntropy())
-        make = _failing([], asyncio.get_running_loop(), *range(2, 10))
+        supervisor = _supervisor(max_restarts=2)
         ref = supervisor.start(
-            ChildSpec(name="counter", make=make, max_restarts=2, on_give_up=given_up.append)
+            ChildSpec(name="counter", make=_failing([], *range(2, 10)), on_give_up=given_up.append)
         )
         ref.tell("crash")
-        async with asyncio.timeout(5):
-            while not given_up:
-                await asyncio.sleep(0.005)
-        with pytest.raises(NotFound, match="has ended"):
-            await ref.ask("add", timeout=5)
+        with pytest.raises(ActorGone):
+            await ref.call("add", timeout=5)
+        assert [str(error) for error in given_up] == ["no more of these"]
 
     asyncio.run(scenario())
 
@@ -285,18 +326,56 @@ def test_a_child_that_cannot_be_made_again_is_given_up_for_that_reason() -> None
 class Unstartable(Actor):
     """Never gets beyond its start."""
 
-    async def started(self) -> None:
+    async def on_start(self) -> None:
         raise StorageUnavailable("the disk is gone", "look at the cable")
 
 
 def test_who_asks_an_actor_that_cannot_start_is_told_why() -> None:
     async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        supervisor = Supervisor(SystemClock(), SeededEntropy())
-        ref = supervisor.start(ChildSpec(name="actor", make=lambda: Unstartable(loop), max_restarts=1))
+        supervisor = _supervisor(max_restarts=1)
+        ref = supervisor.start(ChildSpec(name="actor", make=Unstartable))
         for _ in range(2):  # during the attempts, and when they are over
             with pytest.raises(StorageUnavailable, match="the disk is gone"):
-                await ref.ask("anything", timeout=5)
+                await ref.call("anything", timeout=5)
         await supervisor.close(5)
 
     asyncio.run(scenario())
+
+
+def test_one_that_rests_leaves_memory_and_comes_back_with_the_next_message() -> None:
+    async def use(supervisor: Supervisor, ref: Ref[Any], log: list[str]) -> None:
+        assert await ref.call("add") == 1
+        child = supervisor.child("counter")
+        assert child is not None and child.rest()
+        assert ref._actor is None and ref.is_alive()
+        assert log == ["started"]
+        assert await ref.call("add") == 1
+        assert log == ["started", "started"]
+        assert supervisor.restarts("counter") == 0
+
+    asyncio.run(_with_counter(use))
+
+
+class Watcher(Actor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Any] = []
+
+    def on_receive(self, message: Any) -> Any:
+        self.seen.append(message)
+        return self.seen
+
+
+def test_a_monitor_hears_of_the_end_but_not_of_a_restart() -> None:
+    async def use(supervisor: Supervisor, ref: Ref[Any], _: list[str]) -> None:
+        watcher = Watcher.start()
+        ref.monitor(watcher)
+        ref.tell("crash")
+        assert await ref.call("add") == 1
+        await supervisor.stop("counter")
+        seen = await watcher.call("what?")
+        assert [type(each) for each in seen] == [Down, str]
+        assert seen[0].ref is ref
+        watcher.kill()
+
+    asyncio.run(_with_counter(use))

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -19,50 +18,9 @@ from mcp_interface.testing import START, ManualClock
 from mcp_interface.testing.samples import a_message
 from mcp_persistence import SegmentJournal
 from persistence.broken_disk import BrokenDisk
+from persistence.journals import everything, fill, opened, run, turned
 
 OPENINGS = 400 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 60
-
-
-def run(body):
-    async def bounded():
-        async with asyncio.timeout(60):
-            await body()
-
-    asyncio.run(bounded())
-
-
-@asynccontextmanager
-async def opened(folder, clock=None, **options):
-    store = await SegmentJournal.open(folder, clock or ManualClock(), **options)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-async def fill(store, stream="session:1", events=5):
-    epoch = await store.claim()
-    for version in range(events):
-        await store.append(stream, [a_message(version)], expected=version, epoch=epoch)
-    return epoch
-
-
-async def everything(store):
-    found = []
-    while page := await store.read_all(after=found[-1].position if found else 0):
-        found += page
-    return found
-
-
-async def turned(store, state, clock=None):
-    """Wait until a store says that it is so; the clock moves on meanwhile."""
-    for _ in range(2000):
-        if (report := await store.report()).state == state:
-            return report
-        if clock is not None:
-            clock.advance(60)
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"it did not become {state}: {report}")
 
 
 def _descriptors():

@@ -475,6 +475,18 @@ def test_the_ids_of_a_decision_are_kept_and_covered_by_the_digest(opened, path):
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("key", [None, "once"])
+def test_events_without_a_writer_are_refused(opened, key):
+    async def body():
+        async with opened() as store:
+            await store.claim()
+            with pytest.raises(StaleEpoch):
+                await store.append("session:a", [a_message(1)], expected=0, epoch=None, key=key)
+            assert await store.head() == 0
+
+    asyncio.run(body())
+
+
 def test_a_key_used_twice_in_one_batch_counts_once(opened):
     async def body():
         async with opened() as store:

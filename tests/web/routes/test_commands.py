@@ -26,6 +26,7 @@ from mcp_interface.commands import (
     EndSession,
     ExplainAccess,
     ForgetRefusal,
+    ForkSession,
     GetAgent,
     GetSession,
     GetStatus,
@@ -49,10 +50,12 @@ from mcp_interface.commands import (
     RebuildStorage,
     Refusal,
     RemoveServer,
+    ResumeSession,
     RevokeCapability,
     SpawnAgent,
     StopAgent,
     StorageCheck,
+    SuspendSession,
     ToolChange,
     VerifyAudit,
     VerifyStorage,
@@ -60,6 +63,7 @@ from mcp_interface.commands import (
 )
 from mcp_interface.errors import CODES, InvalidRecord, UmbrellaError
 from mcp_interface.events import UserMessage
+from mcp_interface.execution import CancelExecution, Execution, GetExecution, ListExecutions, StartExecution
 from mcp_interface.ids import (
     AgentId,
     ApprovalId,
@@ -107,6 +111,7 @@ REFUSAL = Refusal(
     principal_id=PrincipalId(A), server="git", tool="log", fingerprint="ab", reason="no", by=U, since=NOW
 )
 STORAGE = StoreReport(kind="segments", state="read_only", reason="the disk is full", head=3, streams=1)
+EXECUTION = Execution(id=E, session_id=S, principal_id=U, server="fs", tool="read_file", accepted_at=NOW)
 OUTCOME = CallOutcome(execution_id=E, session_id=S, result=text_result("hi"), duration_ms=1.5)
 
 ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
@@ -118,6 +123,12 @@ ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
      CreateSession(title="t", profile="ask", metadata={"cwd": "/w"}), SESSION),
     ("GET", f"/api/sessions/{S}", None, 200, GetSession(session_id=S), SESSION),
     ("DELETE", f"/api/sessions/{S}", None, 204, EndSession(session_id=S), None),
+    ("DELETE", f"/api/sessions/{S}?cleanup=force", None, 204, EndSession(session_id=S, cleanup="force"), None),
+    ("POST", f"/api/sessions/{S}/suspend", None, 200, SuspendSession(session_id=S), SESSION),
+    ("POST", f"/api/sessions/{S}/resume", None, 200, ResumeSession(session_id=S), SESSION),
+    ("POST", f"/api/sessions/{S}/fork", {"version": 3, "title": "b"}, 201,
+     ForkSession(session_id=S, version=3, title="b"), SESSION),
+    ("POST", f"/api/sessions/{S}/fork", {}, 201, ForkSession(session_id=S), SESSION),
     ("PATCH", f"/api/sessions/{S}", {"profile": "open"}, 200, ChangeSession(session_id=S, profile="open"), SESSION),
     ("GET", f"/api/sessions/{S}/events?limit=5&cursor=3", None, 200,
      ReadSession(session_id=S, limit=5, cursor="3"), Page(items=[RECORD])),
@@ -138,6 +149,13 @@ ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
     ("GET", "/api/tools?server=fs", None, 200, ListTools(server="fs"), EMPTY),
     ("POST", "/api/tools/call", {"server": "fs", "tool": "read_file", "arguments": {"path": "/x"}, "as_agent": A},
      200, CallTool(server="fs", tool="read_file", arguments={"path": "/x"}, as_agent=A), OUTCOME),
+    ("GET", f"/api/executions?session_id={S}&status=RUNNING&limit=5&cursor=5", None, 200,
+     ListExecutions(session_id=S, status="RUNNING", limit=5, cursor="5"), Page(items=[EXECUTION])),
+    ("POST", "/api/executions", {"server": "fs", "tool": "read_file", "session_id": S, "timeout_ms": 5}, 202,
+     StartExecution(server="fs", tool="read_file", session_id=S, timeout_ms=5), EXECUTION),
+    ("GET", f"/api/executions/{E}", None, 200, GetExecution(execution_id=E), EXECUTION),
+    ("GET", f"/api/executions/{E}?wait=2.5", None, 200, GetExecution(execution_id=E, wait_s=2.5), EXECUTION),
+    ("POST", f"/api/executions/{E}/cancel", None, 200, CancelExecution(execution_id=E), EXECUTION),
     ("GET", "/api/tools/changes?limit=5", None, 200, ListToolChanges(limit=5), Page(items=[CHANGE])),
     ("POST", "/api/tools/accept", {"server": "git", "tool": "log", "fingerprint": "ab"}, 200,
      AcceptTool(server="git", tool="log", fingerprint="ab"), TOOL),

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
+from mcp_interface.backlog import Backlog
 from mcp_interface.client import (
     MAX_FRAME,
+    AnyCommand,
     ClientFrame,
     ClientInfo,
     Failure,
@@ -27,17 +29,17 @@ from mcp_interface.client import (
     Welcome,
 )
 from mcp_interface.codec import decode_json, encode_json
-from mcp_interface.commands import AnyCommand, Command, result_type
+from mcp_interface.commands import Command, result_type
 from mcp_interface.errors import (
     CallerMistaken,
     DeadlineExceeded,
     NodeUnavailable,
     OurBug,
-    TooMuch,
     UmbrellaError,
     error_from,
 )
 from mcp_interface.ids import SessionId
+from mcp_interface.trace import current_traceparent
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -45,11 +47,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 CONNECT_S: Final = 10.0
 """Seconds for the connection and the welcome."""
-QUEUE: Final = 20_000
-"""Notices that may wait for a slow reader before its follow ends."""
+PAUSE: Final = 64
+"""Frames after which readers get their turn."""
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
-
-_Followed = Happened | PassedBy | Failure
 
 
 class WebSocketClient:
@@ -70,7 +70,7 @@ class WebSocketClient:
         self._reading: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Result]] = {}
-        self._follows: dict[int, asyncio.Queue[_Followed]] = {}
+        self._follows: dict[int, Backlog] = {}
         self._lost: UmbrellaError = NodeUnavailable("not connected", "call connect first")
 
     async def connect(self, info: ClientInfo) -> Welcome:
@@ -110,7 +110,9 @@ class WebSocketClient:
         self._answers[key] = answer
         try:
             async with asyncio.timeout(timeout):
-                await self._send(Request(id=key, command=cast("AnyCommand", command)))
+                await self._send(
+                    Request(id=key, command=cast("AnyCommand", command), trace=current_traceparent())
+                )
                 result = await answer
         except TimeoutError as error:
             raise DeadlineExceeded(
@@ -130,15 +132,12 @@ class WebSocketClient:
     async def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
         """Everything behind `after`, then what happens; as `Client.follow`."""
         key = next(self._ids)
-        queue: asyncio.Queue[_Followed] = asyncio.Queue(QUEUE)
-        self._follows[key] = queue
+        backlog = self._follows[key] = Backlog(after)
         try:
             await self._send(Follow(id=key, session_id=session_id, after=after))
-            while True:
-                frame = await queue.get()
-                if isinstance(frame, Failure):
-                    raise error_from(frame.error)
-                yield frame.record if isinstance(frame, Happened) else frame.passing
+            async with contextlib.aclosing(backlog.notices()) as notices:
+                async for notice in notices:
+                    yield notice
         finally:
             if self._follows.pop(key, None) is not None and self._socket is not None:
                 with contextlib.suppress(UmbrellaError):
@@ -175,13 +174,16 @@ class WebSocketClient:
         from websockets.exceptions import WebSocketException
 
         try:
-            while True:
-                self._take(decode_json(await socket.recv(decode=False), NodeFrame))
+            for number in itertools.count():
+                data = await socket.recv(decode=False)
+                self._take(decode_json(data, NodeFrame), len(data))
+                if number % PAUSE == 0:
+                    await asyncio.sleep(0)  # what has come at once does not overrun readers that are ready
         except (OSError, WebSocketException, UmbrellaError) as error:
             self._gone(NodeUnavailable(f"the node is gone: {error}", "connect again"))
             await socket.close()
 
-    def _take(self, frame: NodeFrame) -> None:
+    def _take(self, frame: NodeFrame, size: int) -> None:
         if isinstance(frame, Result | Failure):
             answer = self._answers.get(frame.id)
             if answer is not None and not answer.done():
@@ -189,32 +191,18 @@ class WebSocketClient:
                     answer.set_result(frame)
                 else:
                     answer.set_exception(error_from(frame.error))
-        if isinstance(frame, Happened | PassedBy | Failure):
-            self._hand(frame.id, frame)
-
-    def _hand(self, key: int, frame: _Followed) -> None:
-        queue = self._follows.get(key)
-        if queue is None or (queue.full() and isinstance(frame, PassedBy)):
-            return
-        if queue.full():
-            slow = TooMuch("this reader was too slow for what happens", "follow again from the last position")
-            self._end(key, slow)
-            return
-        queue.put_nowait(frame)
-
-    def _end(self, key: int, why: UmbrellaError) -> None:
-        queue = self._follows.pop(key)
-        if queue.full():
-            queue.get_nowait()
-        queue.put_nowait(Failure(id=key, error=why.body()))
+        if isinstance(frame, Failure) and (backlog := self._follows.pop(frame.id, None)) is not None:
+            backlog.end(error_from(frame.error))
+        if isinstance(frame, Happened | PassedBy) and (backlog := self._follows.get(frame.id)) is not None:
+            backlog.offer(frame.record if isinstance(frame, Happened) else frame.passing, size)
 
     def _gone(self, why: UmbrellaError) -> None:
         self._lost, self._socket = why, None
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(why)
-        for key in list(self._follows):
-            self._end(key, why)
+        for backlog in self._follows.values():
+            backlog.end(why)
 
 
 def _welcome(frame: Any) -> Welcome:

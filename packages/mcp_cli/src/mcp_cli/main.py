@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "call": ("call", "Call one tool through the whole path."),
     "caps": ("caps", "List, revoke and explain capabilities."),
     "doctor": ("doctor", "Check this installation and its node."),
+    "executions": ("executions", "Look at tool calls, wait for them, cancel them."),
     "grant": ("grant", "Hand an agent a right."),
     "logs": ("logs", "Show the node's log."),
     "mcp": ("mcp", "Add, list and remove MCP servers."),

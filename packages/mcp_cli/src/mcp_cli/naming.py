@@ -24,7 +24,17 @@ from mcp_interface.commands import (
     Refusal,
 )
 from mcp_interface.errors import CallerMistaken, NotFound
-from mcp_interface.ids import AgentId, ApprovalId, CapabilityId, PrincipalId, SessionId, is_id, is_principal
+from mcp_interface.execution import ListExecutions
+from mcp_interface.ids import (
+    AgentId,
+    ApprovalId,
+    CapabilityId,
+    ExecutionId,
+    PrincipalId,
+    SessionId,
+    is_id,
+    is_principal,
+)
 from mcp_interface.session import Session
 
 T = TypeVar("T")
@@ -74,6 +84,7 @@ _LISTS: Final = {
     "session": "sessions list --all",
     "capability": "caps list",
     "approval": "approvals list",
+    "execution": "executions list",
 }
 
 
@@ -140,6 +151,14 @@ async def find_approval(client: Client, text: str) -> Approval:
     """Find an open question by its id or a unique prefix."""
     questions = await collect(client, ListApprovals())
     return _choose("approval", text, questions, lambda question: ApprovalId(question.id), lambda _: "")
+
+
+async def execution_id(client: Client, text: str) -> ExecutionId:
+    """Return the id of a tool call from its id, or a unique prefix among the latest."""
+    if is_id("exec", text):
+        return ExecutionId(text)
+    calls = await collect(client, ListExecutions(limit=1000))
+    return _choose("execution", text, calls, lambda call: call.id, lambda _: "").id
 
 
 async def find_refusals(client: Client, text: str) -> list[Refusal]:

@@ -13,11 +13,11 @@ from mcp_cli.untrusted import compact_json, one_line, printable, readable_json
 from mcp_interface.agent import AgentRecord
 from mcp_interface.approval import Approval
 from mcp_interface.capability import AuditEntry, Capability
-from mcp_interface.commands import AuditReport, CallOutcome, Check, NodeStatus, Page, StorageCheck
+from mcp_interface.commands import AuditReport, Check, NodeStatus, Page, StorageCheck
 from mcp_interface.server import ServerStatus
 from mcp_interface.session import Session
 from mcp_interface.store import StoreReport
-from mcp_interface.tool import ToolInfo
+from mcp_interface.tool import ToolInfo, ToolResult
 
 STATE_TONES: Final[dict[str, Tone]] = {
     "ready": "ok",
@@ -152,12 +152,12 @@ def _arguments(tool: ToolInfo) -> str:
     return " ".join(str(name) if name in needed else f"[{name}]" for name in names)
 
 
-def outcome(call: CallOutcome) -> Prose:
+def outcome(result: ToolResult) -> Prose:
     """The result of a tool call, as the tool wrote it."""
-    text = call.result.text
-    if not text and call.result.structured is not None:
-        text = readable_json(call.result.structured)
-    return Prose(printable(text) or "(no output)", "bad" if call.result.is_error else "plain")
+    text = result.text
+    if not text and result.structured is not None:
+        text = readable_json(result.structured)
+    return Prose(printable(text) or "(no output)", "bad" if result.is_error else "plain")
 
 
 def agents(page: Page[AgentRecord], now: datetime) -> Sheet:
@@ -391,6 +391,7 @@ def storage(report: StoreReport, *, resting: bool = False) -> Facts:
             else Cell(report.state.replace("_", "-"), STATE_TONES[report.state]),
         ),
         ("why", Cell(printable(report.reason), "bad") if not resting else ""),
+        ("damage", Cell(printable(report.damage), "bad")),
         ("found", Cell(printable(report.found), "warn" if found(report) else "plain")),
         ("events", f"{report.head:,} in {report.streams:,} streams"),
         ("kind", report.kind),

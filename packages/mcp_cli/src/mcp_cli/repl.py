@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, get_args
 import click
 
 from mcp_cli.attachment import Attachment, Opener, State
-from mcp_cli.commands.sessions import write
+from mcp_cli.commands.sessions import version_before, write
 from mcp_cli.exporting import document, markdown, plain_lines, read_records, transcript_of
 from mcp_cli.grammar import KEYS, PROFILES, Known, Message, Mistake, Order, Parsed, groups, parse
 from mcp_cli.invocation import Invocation, Job, Outcome
@@ -30,10 +30,13 @@ from mcp_interface.commands import (
     CancelTurn,
     ChangeSession,
     CreateSession,
+    ForkSession,
     GetSession,
     GetStatus,
     NodeStatus,
     PostMessage,
+    ResumeSession,
+    SuspendSession,
 )
 from mcp_interface.errors import (
     CallerMistaken,
@@ -125,6 +128,8 @@ class Repl:
             "clear": self._clear,
             "new": self._new,
             "resume": self._resume,
+            "fork": self._fork,
+            "suspend": self._suspend,
             "history": self._history,
             "export": self._export,
             "model": self._model,
@@ -171,9 +176,9 @@ class Repl:
         """Begin where the options of the command say."""
         try:
             if resume is not None:
-                await self._look_at(await find_session(await self.attachment.client(), resume))
+                await self._go_on(await find_session(await self.attachment.client(), resume))
             elif latest:
-                await self._look_at(await latest_session(await self.attachment.client()))
+                await self._go_on(await latest_session(await self.attachment.client()))
         except UmbrellaError as error:
             self.face.complain(error.body())
 
@@ -238,6 +243,12 @@ class Repl:
         records = await read_records(await self.attachment.client(), session.id)
         self.face.opened()
         self._attend(session.id, transcript_of(records))
+
+    async def _go_on(self, session: Session) -> None:
+        """Look at a session in order to take part in it."""
+        await self._look_at(session)
+        if session.status in {"suspended", "error"}:
+            await self.attachment.request(ResumeSession(session_id=session.id))
 
     # -- commands of the shell ----------------------------------------------------------------------------
 
@@ -345,8 +356,27 @@ class Repl:
 
     async def _resume(self, words: tuple[str, ...]) -> None:
         client = await self.attachment.client()
-        session = await find_session(client, words[0]) if words else await self._another()
-        await self._look_at(session)
+        if words:
+            await self._go_on(await find_session(client, words[0]))
+        elif self.session_id is not None and self.transcript.suspended:
+            await self.attachment.request(ResumeSession(session_id=self.session_id))
+        else:
+            await self._go_on(await self._another())
+
+    async def _fork(self, words: tuple[str, ...]) -> None:
+        session = await self._session()
+        version = None
+        if words:
+            if not words[0].isdigit() or int(words[0]) < 1:
+                raise CallerMistaken(f"{words[0]!r} is not a number of messages", "write for example /fork 1")
+            records = await read_records(await self.attachment.client(), session.id)
+            version = version_before(records, int(words[0]))
+        made = await self.attachment.request(ForkSession(session_id=session.id, version=version))
+        await self._look_at(made)
+
+    async def _suspend(self, words: tuple[str, ...]) -> None:
+        session = await self._session()
+        await self.attachment.request(SuspendSession(session_id=session.id))
 
     async def _another(self) -> Session:
         """Return the latest session that is not the one on the screen."""

@@ -15,6 +15,7 @@ from mcp_interface.approval import Answer, Approval
 from mcp_interface.client import Notice, ServerChanged, TextDelta, ToolProgress
 from mcp_interface.errors import ErrorBody
 from mcp_interface.events import (
+    AgentRestarted,
     ApprovalAnswered,
     ApprovalAsked,
     AssistantMessage,
@@ -22,6 +23,8 @@ from mcp_interface.events import (
     SessionChanged,
     SessionCreated,
     SessionEnded,
+    SessionResumed,
+    SessionSuspended,
     TurnEnded,
     TurnStarted,
     UserMessage,
@@ -109,6 +112,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     working: TurnId | None = None
     """The turn that is going on."""
     ended: bool = False
+    suspended: bool = False
     input_tokens: int = 0
     output_tokens: int = 0
     position: int = 0
@@ -167,14 +171,41 @@ def _record(state: Transcript, event: Any) -> Transcript:
 
 
 def _created(state: Transcript, event: SessionCreated) -> Transcript:
-    return _change(
-        state, session_id=event.session_id, title=event.title, profile=event.profile, model=event.model
+    origin = event.forked_from
+    notes = (
+        []
+        if origin is None
+        else [Remark(tone="dim", text=f"a copy of {origin.session_id} up to its event {origin.version}")]
     )
+    return _add(
+        state,
+        *notes,
+        session_id=event.session_id,
+        title=event.title,
+        profile=event.profile,
+        model=event.model,
+    )
+
+
+def _suspended(state: Transcript, event: SessionSuspended) -> Transcript:
+    text = f"suspended: {event.reason}" if event.reason else "suspended"
+    note = Remark(tone="warn", text=text, remedy="nothing begins until it is resumed: /resume")
+    return _add(state, note, suspended=True)
+
+
+def _resumed(state: Transcript, event: SessionResumed) -> Transcript:
+    return _add(state, Remark(tone="dim", text="resumed"), suspended=False)
 
 
 def _ended(state: Transcript, event: SessionEnded) -> Transcript:
     text = f"this session has ended: {event.reason}" if event.reason else "this session has ended"
     return _add(_settle(state), Remark(tone="dim", text=text), ended=True, working=None)
+
+
+def _restarted(state: Transcript, event: AgentRestarted) -> Transcript:
+    """What it was saying it will say again."""
+    note = Remark(tone="dim", text=f"the assistant was restarted ({event.reason}) and goes on")
+    return _add(_settle(state), note)
 
 
 def _user(state: Transcript, event: UserMessage) -> Transcript:
@@ -299,8 +330,8 @@ def _moved(card: ToolCard, event: ExecutionChanged, *, never_began: bool = False
             )
         case "progress":
             return msgspec.structs.replace(card, progress=event.progress, message=event.message)
-        case "started":
-            return card
+        case "queued" | "started":
+            return msgspec.structs.replace(card, began=event.timestamp)
 
 
 def _progress(state: Transcript, notice: ToolProgress) -> Transcript:
@@ -340,6 +371,9 @@ _STEPS: Final[dict[type, Callable[[Transcript, Any], Transcript]]] = {
     SessionCreated: _created,
     SessionChanged: _changed,
     SessionEnded: _ended,
+    SessionSuspended: _suspended,
+    SessionResumed: _resumed,
+    AgentRestarted: _restarted,
     UserMessage: _user,
     TurnStarted: _turn_started,
     TurnEnded: _turn_ended,

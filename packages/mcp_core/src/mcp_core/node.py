@@ -18,14 +18,19 @@ import msgspec
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Assistant, Surroundings
-from mcp_core.agents.tool_executor import Caller, ToolExecutor
+from mcp_core.agents.tool_executor import Caller, Calls, Runner, ToolExecutor
 from mcp_core.agents.worker import Worker
 from mcp_core.daemon import DataDir, check_journal_is_there
 from mcp_core.gateway.asking import Questions
+from mcp_core.gateway.execution_index import ExecutionIndex
+from mcp_core.gateway.executions import Executions
 from mcp_core.gateway.gateway import Gateway
 from mcp_core.gateway.guard import Guard
 from mcp_core.gateway.handlers.agents import AgentCommands
+from mcp_core.gateway.handlers.executions import ExecutionCommands
+from mcp_core.gateway.handlers.metrics import MetricsCommands
 from mcp_core.gateway.handlers.node import Birth, NodeCommands
+from mcp_core.gateway.handlers.runtime import RuntimeCommands
 from mcp_core.gateway.handlers.security import AuditTrail, SecurityCommands
 from mcp_core.gateway.handlers.servers import ServerCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
@@ -34,20 +39,24 @@ from mcp_core.gateway.handlers.tools import ToolCommands
 from mcp_core.gateway.listener import Listener
 from mcp_core.gateway.local import LocalClient
 from mcp_core.gateway.logins import Logins
+from mcp_core.gateway.passes import Passes
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.tool_book import AuditNotes, Offered, ToolBook
-from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.gateway.toolbox import Toolbox, speaks_against
+from mcp_core.observe.commands import CommandWatch
+from mcp_core.observe.exporters import Exporters
+from mcp_core.observe.metrics import Gauge
 from mcp_core.observe.telemetry import LocalTelemetry
 from mcp_core.protocol import Host
 from mcp_core.protocol.expansion import expand
 from mcp_core.providers.lender import Lender
+from mcp_core.runtime.breaker import Policy
 from mcp_core.runtime.bus import Bus
 from mcp_core.runtime.commit import Journal
-from mcp_core.runtime.ref import Ref
-from mcp_core.runtime.registry import LocalRegistry
-from mcp_core.runtime.supervisor import Supervisor
-from mcp_core.settings import Settings, read_databases
+from mcp_core.runtime.roll import ROLL
+from mcp_core.runtime.system import System
+from mcp_core.settings import Settings, read_databases, read_telemetry
 from mcp_core.tools.filesystem import FileGate, filesystem_tools
 from mcp_interface.address import OPERATIONS, resource
 from mcp_interface.agent import AgentRecord
@@ -56,7 +65,7 @@ from mcp_interface.capability import MAX_DEPTH, Ask, GrantOptions, SecurityKerne
 from mcp_interface.client import ServerChanged
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
 from mcp_interface.errors import NotFound
-from mcp_interface.ids import AgentId, PrincipalId, new_id
+from mcp_interface.ids import AgentId, PrincipalId, SessionId, new_id
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.store import KeyValueStore, Store
 from mcp_interface.tool import Tool
@@ -76,6 +85,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """The concrete rooms below, seen through their contracts."""
 
     place: DataDir
+    exporters: Exporters
     store: Store
     bus: Bus
     journal: Journal
@@ -148,58 +158,76 @@ class Node:
         ground = await self._break_ground(stack)
         clock, entropy, settings = self._clock, self._entropy, self.settings
         models = Lender(settings.environ)
-        supervisor = Supervisor(clock, entropy)
-        registry: LocalRegistry[Ref] = LocalRegistry()
-        sessions = Sessions(ground.journal, supervisor, clock, entropy)
+        system = await stack.enter_async_context(
+            System(clock, entropy, self.telemetry, stop_s=settings.stop_timeout_s)
+        )
+        for_servers = system.branch("servers")
+        for_sessions = system.branch("sessions", passive_after_s=settings.idle_s)
+        for_agents = system.branch("agents", passive_after_s=settings.idle_s)
+        sessions = Sessions(ground.journal, for_sessions, clock, entropy)
         directory = Directory(
-            ground.journal, ground.store, ground.kernel, supervisor, registry, self.telemetry, clock, entropy
+            ground.journal,
+            ground.store,
+            ground.kernel,
+            for_agents,
+            system.names,
+            system.groups,
+            self.telemetry,
+            clock,
+            entropy,
         )
         host = Host(
-            clock, entropy, ground.place.logs, self._server_changed(ground.bus), supervisor, models.variables
+            clock, entropy, ground.place.logs, self._server_changed(ground.bus), for_servers, models.variables
         )
-        toolbox = Toolbox(host, self._builtin(ground, models))
+        breakers = system.breakers(Policy(failed=speaks_against))
+        toolbox = Toolbox(host, self._builtin(ground, models), breakers)
         book = ToolBook(ground.journal, ground.audit, clock)
         await book.load()
-        guard = self._guard(ground, toolbox, book, sessions, directory)
+        executions = self._executions(ground, toolbox, book, sessions, directory)
         # At a stop the last comes first: agents end while there are sessions to journal it and servers to tell.
         stack.push_async_callback(ground.bus.close)
-        stack.push_async_callback(supervisor.close, settings.stop_timeout_s)
         stack.push_async_callback(host.close)
-        stack.push_async_callback(supervisor.close, settings.stop_timeout_s, "session:")
+        stack.push_async_callback(for_sessions.close, settings.stop_timeout_s)
         stack.push_async_callback(directory.close)
-        stack.push_async_callback(supervisor.close, settings.stop_timeout_s, "agent_")
-        router = Router(directory, self.telemetry)
+        stack.push_async_callback(for_agents.close, settings.stop_timeout_s)
+        router = Router(directory, Passes(ground.kernel), system.groups, system.letters, self.telemetry)
         offered = Offered(toolbox, book)
-        caller = await self._people(directory, router, guard, sessions, offered, models, ground)
-        began = clock.monotonic()
-        recovered, waiting = await sessions.load()
-        self.telemetry.emit(
-            "mcp.persistence.recovery_complete",
-            {"events": ground.bus.position, "duration_s": clock.monotonic() - began},
-            {},
-        )
+        caller = await self._people(directory, router, executions, sessions, offered, models, ground)
+        recovered, waiting = await self._recover(sessions, ground.bus)
         conversations = SessionCommands(
             sessions, directory, router, caller, ground.kernel, ground.desk, ground.journal, clock, entropy
         )
         gateway = self._open_gateway(ground, sessions, directory, toolbox, book, models, recovered)
         stack.push_async_callback(conversations.close)
         gateway.serve(conversations.handlers())
-        servers = ServerCommands(toolbox, sessions, directory, caller, ground.journal, clock, ground.owner)
+        operating = RuntimeCommands(system, router, directory, sessions, ground.owner, clock, entropy)
+        gateway.serve(operating.handlers())
+        gateway.serve(MetricsCommands(ground.exporters).handlers())
+        ground.exporters.add(*figures(ground, sessions, directory))
+        stack.push_async_callback(executions.close)
+        gateway.serve(ExecutionCommands(executions, sessions, directory, caller, ground.owner).handlers())
+        servers = ServerCommands(toolbox, ground.journal, clock, ground.owner)
         gateway.serve(servers.handlers())
         self._gateway = gateway
-        wanted = (await servers.load()).items()
         # an entry of an earlier release whose name is built in by now would be shadowed, not called
-        connecting = asyncio.gather(
-            *(connect(host, name, spec) for name, spec in wanted if name not in toolbox.builtin)
-        )
-        stack.push_async_callback(give_up, connecting)
+        wanted = {name: spec for name, spec in (await servers.load()).items() if name not in toolbox.builtin}
+        stack.push_async_callback(give_up, connect_all(host, wanted))
         listener = Listener(gateway)
         stack.push_async_callback(listener.close)
-        for session_id in waiting:
-            conversations.wake(sessions.get(session_id))
+        stack.callback(executions.stop)
+        conversations.begin(waiting)
         await listener.open(ground.place.socket)
         await tell_storage(ground.store)
         log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
+
+    async def _recover(self, sessions: Sessions, bus: Bus) -> tuple[int, list[SessionId]]:
+        began = self._clock.monotonic()
+        found = await sessions.load()
+        duration = self._clock.monotonic() - began
+        self.telemetry.emit(
+            "mcp.persistence.recovery_complete", {"events": bus.position, "duration_s": duration}, {}
+        )
+        return found
 
     def _builtin(self, ground: Ground, models: Lender) -> dict[str, Sequence[Tool]]:
         """The first-party tools by server; each acts only through a gate that judges once more."""
@@ -224,14 +252,16 @@ class Node:
             "shell": shell_tools(ShellGate()),
         }
 
-    def _guard(
+    def _executions(
         self, ground: Ground, toolbox: Toolbox, book: ToolBook, sessions: Sessions, directory: Directory
-    ) -> Guard:
+    ) -> Executions:
+        """The tool calls of the node, and the guard through which each goes."""
         clock, entropy, settings = self._clock, self._entropy, self.settings
+        executions = Executions(sessions, ExecutionIndex(ground.journal), ground.bus.pass_by, clock, entropy)
         questions = Questions(
             ground.desk, toolbox, sessions, book, clock, entropy, settings.approval_timeout_s
         )
-        return Guard(
+        guard = Guard(
             ground.kernel,
             questions,
             toolbox,
@@ -241,10 +271,12 @@ class Node:
             self.telemetry,
             clock,
             entropy,
-            ground.bus.pass_by,
+            executions.pass_by,
             settings.call_timeout_s,
             directory.is_active,
         )
+        executions.serve(guard)
+        return executions
 
     async def _break_ground(self, stack: AsyncExitStack) -> Ground:
         """What everything stands on: the directory, the store, the audit, the kernel."""
@@ -256,6 +288,8 @@ class Node:
         stack.callback(place.lock().close)
         self.owner_token = place.make_token(entropy)
         check_journal_is_there(place)
+        exporters = self._open_exporters()  # before what they shall hear of, and closed after it
+        stack.push_async_callback(exporters.close)
         store = await open_journal(
             place.journal, clock, self.telemetry, entropy=entropy, before=place.old_journal
         )
@@ -268,6 +302,7 @@ class Node:
         stack.push_async_callback(kernel.close)
         return Ground(
             place=place,
+            exporters=exporters,
             store=store,
             bus=bus,
             journal=journal,
@@ -278,19 +313,27 @@ class Node:
             owner=await self._owner(store, kernel),
         )
 
+    def _open_exporters(self) -> Exporters:
+        wanted = self.settings.telemetry
+        if wanted is None:
+            wanted = read_telemetry(self.settings.data_dir)
+        return Exporters.open(wanted, self.telemetry, self._clock, version("mcp-umbrella-core"))
+
     async def _people(
         self,
         directory: Directory,
         router: Router,
-        guard: Guard,
+        runner: Runner,
         sessions: Sessions,
         offered: Offered,
         models: Lender,
         ground: Ground,
     ) -> Caller:
         """Say how agents are made, bring back the list, and start the tool executor."""
-        directory.offer("tool_executor", lambda record: ToolExecutor(guard))
+        calls: Calls = {}
+        directory.offer("tool_executor", lambda record: ToolExecutor(runner, calls))
         directory.offer("worker", lambda record: Worker())
+        directory.on_restart = sessions.add
         await directory.load()
         executor = await self._executor(directory)
         caller = Caller(router, executor, self._clock, self._entropy)
@@ -320,7 +363,8 @@ class Node:
     ) -> Gateway:
         clock, entropy, release = self._clock, self._entropy, version("mcp-umbrella-core")
         logins = Logins(ground.store, clock, entropy, self.owner_token, ground.owner)
-        gateway = Gateway(logins, sessions, ground.bus, release)
+        watch = CommandWatch(self.telemetry, clock, entropy)
+        gateway = Gateway(logins, sessions, ground.bus, release, watch)
         birth = Birth(
             version=release,
             pid=os.getpid(),
@@ -391,6 +435,16 @@ class Node:
         return changed
 
 
+def figures(ground: Ground, sessions: Sessions, directory: Directory) -> list[Gauge]:
+    """What is so much now, for whoever looks at the metrics."""
+    return [
+        Gauge(name="mcp_journal_position", help="Events in the journal", read=lambda: ground.bus.position),
+        Gauge(name="mcp_sessions_open", help="Sessions that have not ended", read=sessions.count),
+        Gauge(name="mcp_agents_active", help="Agents that have not ended", read=directory.count),
+        Gauge(name="mcp_actors_alive", help="Actors of this process", read=lambda: len(ROLL)),
+    ]
+
+
 async def tell_storage(store: Store) -> None:
     """Log how the journal was found, in one line."""
     report = await store.report()
@@ -403,6 +457,11 @@ async def give_up(work: "asyncio.Future[list[None]]") -> None:
     """Cancel work and wait until it has let go."""
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
+
+
+def connect_all(host: Host, wanted: dict[str, ServerSpec]) -> "asyncio.Future[list[None]]":
+    """Begin to connect the configured servers, side by side."""
+    return asyncio.gather(*(connect(host, name, spec) for name, spec in wanted.items()))
 
 
 async def connect(host: Host, name: str, spec: ServerSpec) -> None:

@@ -32,8 +32,18 @@ class DatabaseSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 _Databases = dict[Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")], DatabaseSource]
 
 
+class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[telemetry]` of the configuration. Nothing leaves the node unless it is asked for here."""
+
+    metrics: bool = False
+    """Keep figures for Prometheus; needs the extra `metrics`."""
+    otel_endpoint: Annotated[str, Meta(pattern="^(https?://.+)?$")] = ""
+    """Address of a collector that takes spans by OTLP over HTTP; needs the extra `otel`; empty: none."""
+
+
 class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     databases: _Databases = {}
+    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path
     databases: dict[str, DatabaseSource] | None = None
     """By the name that rights call them, `mcp://db/read/<name>/<table>`; None: what `config.toml` says."""
+    telemetry: TelemetrySettings | None = None
+    """What is exported; None: what `config.toml` says."""
     environ: dict[str, str] = {}
     """Variables for model selection and `${VAR}` references; never journaled, never logged."""
     call_timeout_s: float = 120.0
@@ -52,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Model requests within one turn before it is stopped."""
     stop_timeout_s: float = 10.0
     """How long running work may take to end at a stop."""
+    idle_s: float = 900.0
+    """Sessions and agents that hear nothing for so long leave memory until they are needed."""
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r}, …)"  # the environment holds keys
@@ -79,16 +93,30 @@ def read_databases(folder: Path) -> dict[str, DatabaseSource]:
     Raises:
         CallerMistaken: The file cannot be read, or a key in it breaks a rule; names file, key and rule.
     """
+    return _read(folder).databases
+
+
+def read_telemetry(folder: Path) -> TelemetrySettings:
+    """The exporters that `config.toml` in a data directory asks for; none without the file.
+
+    Raises:
+        CallerMistaken: As `read_databases`.
+    """
+    return _read(folder).telemetry
+
+
+def _read(folder: Path) -> _Config:
     file = folder / CONFIG
     try:
-        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _Config).databases
+        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _Config)
     except FileNotFoundError:
-        return {}
+        return _Config()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise CallerMistaken(f"{file} cannot be read: {error}", "mend the file, or take it away") from error
     except msgspec.ValidationError as error:
         # it tells the rule and the key, and not the value, which may be a secret
         raise CallerMistaken(
             f"{file}: {error}",
-            'write [databases.name] with url = "sqlite:///absolute/path" or "postgresql://…${VAR}…"',
+            'write [databases.name] with url = "sqlite:///absolute/path" or "postgresql://…${VAR}…", '
+            'and [telemetry] with metrics = true or otel_endpoint = "http://…"',
         ) from error

@@ -107,6 +107,18 @@ class Agent(Protocol[S]):
         """Clean up; runs once, after the last message."""
         ...
 
+    def is_busy(self, state: S) -> bool:
+        """Whether work goes on beside the messages. An agent that is not busy may leave memory until it is needed."""
+        ...
+
+    def detach(self) -> None:
+        """End at once what goes on beside the messages, and record nothing of it.
+
+        Called instead of `terminate` when the agent was killed or has crashed: its successor goes on from the last
+        exported state.
+        """
+        ...
+
     def export_state(self, state: S) -> Mapping[str, Any]:
         """Return the state as JSON-compatible data."""
         ...

@@ -11,9 +11,66 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from mcp_interface.commands import AnyCommand, Command
+from mcp_interface.commands import (
+    AcceptTool,
+    AddServer,
+    AnswerApproval,
+    CallTool,
+    CancelTurn,
+    ChangeSession,
+    CheckLogin,
+    Command,
+    CreateLogin,
+    CreateSession,
+    EndLogin,
+    EndSession,
+    ExplainAccess,
+    ForgetRefusal,
+    ForkSession,
+    GetAgent,
+    GetHealth,
+    GetMetrics,
+    GetSession,
+    GetStatus,
+    GetStorage,
+    GrantCapability,
+    ListAgents,
+    ListApprovals,
+    ListCapabilities,
+    ListRefusals,
+    ListServers,
+    ListSessions,
+    ListToolChanges,
+    ListTools,
+    PostMessage,
+    ReadAudit,
+    ReadSession,
+    RebuildStorage,
+    RedeemLogin,
+    RemoveServer,
+    ResumeSession,
+    RevokeCapability,
+    SendMessage,
+    ShareVariables,
+    SpawnAgent,
+    StopAgent,
+    StopNode,
+    SuspendSession,
+    VerifyAudit,
+    VerifyStorage,
+)
 from mcp_interface.errors import ErrorBody
+from mcp_interface.execution import CancelExecution, GetExecution, ListExecutions, StartExecution
 from mcp_interface.ids import ExecutionId, MessageId, PrincipalId, SessionId, TurnId
+from mcp_interface.observe import (
+    ForgetLost,
+    KillActor,
+    ListLost,
+    ListSeen,
+    ObserveRuntime,
+    ResendLost,
+    WatchActor,
+)
 from mcp_interface.store import Record
 
 PROTOCOL: Final = 1
@@ -84,6 +141,66 @@ Notice = Record | Passing
 
 # -- frames ----------------------------------------------------------------------------------------------
 
+AnyCommand = (
+    GetStatus
+    | GetHealth
+    | GetMetrics
+    | StopNode
+    | ShareVariables
+    | CreateLogin
+    | RedeemLogin
+    | CheckLogin
+    | EndLogin
+    | CreateSession
+    | ListSessions
+    | GetSession
+    | ReadSession
+    | EndSession
+    | SuspendSession
+    | ResumeSession
+    | ForkSession
+    | ChangeSession
+    | PostMessage
+    | CancelTurn
+    | ListApprovals
+    | AnswerApproval
+    | AddServer
+    | RemoveServer
+    | ListServers
+    | ListTools
+    | CallTool
+    | StartExecution
+    | GetExecution
+    | ListExecutions
+    | CancelExecution
+    | ListToolChanges
+    | AcceptTool
+    | ListRefusals
+    | ForgetRefusal
+    | SpawnAgent
+    | ListAgents
+    | GetAgent
+    | StopAgent
+    | SendMessage
+    | GrantCapability
+    | ListCapabilities
+    | RevokeCapability
+    | ExplainAccess
+    | ReadAudit
+    | VerifyAudit
+    | GetStorage
+    | VerifyStorage
+    | RebuildStorage
+    | ObserveRuntime
+    | WatchActor
+    | ListSeen
+    | KillActor
+    | ListLost
+    | ResendLost
+    | ForgetLost
+)
+"""Every command; what a frame may carry."""
+
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """First frame of a client."""
@@ -97,6 +214,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
 
     id: int
     command: AnyCommand
+    trace: str | None = None
+    """W3C `traceparent` of the wish behind it; None begins a trace of its own."""
 
 
 class Follow(msgspec.Struct, frozen=True, kw_only=True, tag="follow"):
@@ -179,8 +298,9 @@ class Client(Protocol):
     def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
         """Everything remembered behind `after`, then what happens, without a gap or a repeat.
 
-        A reader that is too slow loses passing notices first; if records would be lost, the iterator ends
-        with `TooMuch`, and following again from the last position seen continues.
+        All clients see the same records in the same order. A reader that is too slow delays no other one; it
+        loses passing notices first, and if records would be lost, the iterator ends with `TooMuch`: its
+        `details["position"]` is that of the last record given, and following again from there continues.
 
         Raises:
             NotFound: No such session.

@@ -10,10 +10,10 @@ What knows rules of its own beyond types is `Validatable`; reading does not chec
 """
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -57,14 +57,13 @@ _json = msgspec.json.Encoder(enc_hook=_hide)
 _disk = msgspec.msgpack.Encoder(enc_hook=_keep)
 
 
-@lru_cache(maxsize=256)
-def _json_reader(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind, dec_hook=_seal)
-
-
-@lru_cache(maxsize=256)  # a decoder of the union of all events is dear to make, cheap to use
-def _disk_reader(kind: Any) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(kind, dec_hook=_seal)
+# A decoder of the union of all events is dear to make, cheap to use.
+_json_reader: Callable[[Any], Callable[[Any], Any]] = lru_cache(maxsize=256)(
+    lambda kind: msgspec.json.Decoder(kind, dec_hook=_seal).decode
+)
+_disk_reader: Callable[[Any], Callable[[Any], Any]] = lru_cache(maxsize=256)(
+    lambda kind: msgspec.msgpack.Decoder(kind, dec_hook=_seal).decode
+)
 
 
 def encode_json(value: Any) -> bytes:
@@ -86,7 +85,7 @@ def decode_json(data: bytes | str, kind: type[T] | Any) -> T:
         InvalidRecord: Rule `malformed`; the message names the path of the field.
     """
     try:
-        value: T = _json_reader(cast("Hashable", kind)).decode(data)
+        value: T = _json_reader(kind)(data)
     except _UNREADABLE as error:
         raise InvalidRecord("malformed", f"not a valid {_name(kind)}: {error}") from error
     return value
@@ -112,7 +111,7 @@ def decode_disk(data: bytes, kind: type[T] | Any) -> T:
         InvalidRecord: Rule `malformed`.
     """
     try:
-        value: T = _disk_reader(cast("Hashable", kind)).decode(data)
+        value: T = _disk_reader(kind)(data)
     except _UNREADABLE as error:
         raise InvalidRecord("malformed", f"not a valid {_name(kind)}: {error}") from error
     return value
@@ -120,7 +119,7 @@ def decode_disk(data: bytes, kind: type[T] | Any) -> T:
 
 def disk_decoder(kind: Any) -> Callable[[Any], Any]:
     """Reader of one type for whoever reads many: as `decode_disk`, but msgspec's errors come untranslated."""
-    return _disk_reader(cast("Hashable", kind)).decode
+    return _disk_reader(kind)
 
 
 def to_external(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Everything a client can ask of a node. Each command names the type of its result.
+"""What a client can ask of a node. Each command names the type of its result; those about executions are in `execution`.
 
 A command travels as JSON with its tag in the field `command`. New commands may be added; fields of old ones
 only with defaults. Lists are bounded and paginated: pass a page's `cursor` back to get the next one.
@@ -23,7 +23,7 @@ from mcp_interface.ids import (
     SessionId,
 )
 from mcp_interface.server import ServerSpec, ServerStatus
-from mcp_interface.session import Profile, Session
+from mcp_interface.session import Cleanup, Limits, Profile, Session
 from mcp_interface.store import Record, StoreReport
 from mcp_interface.tool import ToolInfo, ToolResult
 
@@ -92,6 +92,10 @@ class GetStatus(Command[NodeStatus], frozen=True, kw_only=True, tag="node.status
 
 class GetHealth(Command[list[Check]], frozen=True, kw_only=True, tag="node.health"):
     """Measure the node's health now: disk, journal, audit chain, servers, model."""
+
+
+class GetMetrics(Command[str], frozen=True, kw_only=True, tag="node.metrics"):
+    """The node's figures now, as text that Prometheus reads."""
 
 
 class StopNode(Command[None], frozen=True, kw_only=True, tag="node.stop"):
@@ -163,6 +167,7 @@ class CreateSession(Command[Session], frozen=True, kw_only=True, tag="session.cr
     profile: Profile = "careful"
     model: str = ""
     metadata: dict[str, Any] = {}
+    limits: Limits = Limits()
 
 
 class ListSessions(Command[Page[Session]], frozen=True, kw_only=True, tag="session.list"):
@@ -194,6 +199,38 @@ class EndSession(Command[None], frozen=True, kw_only=True, tag="session.end"):
 
     session_id: SessionId
     reason: str = "ended by user"
+    cleanup: Cleanup = "immediate"
+
+
+class SuspendSession(Command[Session], frozen=True, kw_only=True, tag="session.suspend"):
+    """Let nothing more begin: tool calls that run may finish, then the turn stops and all of it leaves memory.
+
+    Harmless when repeated. Answered when it is at rest; calls that take longer than the node waits are cancelled.
+    """
+
+    session_id: SessionId
+    reason: str = ""
+
+
+class ResumeSession(Command[Session], frozen=True, kw_only=True, tag="session.resume"):
+    """Go on with a suspended session; what a person said before that nobody answered is taken up now."""
+
+    session_id: SessionId
+
+
+class ForkSession(Command[Session], frozen=True, kw_only=True, tag="session.fork"):
+    """Begin a session with a copy of another one's history; the other one stays as it is, ended ones too.
+
+    What was going on there is not going on here: no turn, no tool call, no question, and no right of its agents.
+    """
+
+    session_id: SessionId
+    version: Annotated[int, Meta(ge=1)] | None = None
+    """The last event that is carried over; None is the latest."""
+    position: Annotated[int, Meta(ge=1)] | None = None
+    """The same by its place in the journal: the last event up to there. Give one of the two, or none."""
+    title: str | None = None
+    """None: as the other one was called then."""
 
 
 class ChangeSession(Command[Session], frozen=True, kw_only=True, tag="session.change"):
@@ -403,6 +440,17 @@ class StopAgent(Command[None], frozen=True, kw_only=True, tag="agent.stop"):
     reason: str = "stopped by user"
 
 
+class SendMessage(Command[int], frozen=True, kw_only=True, tag="agent.send"):
+    """Tell an agent something, or all who listen to a topic; answered with how many got it.
+
+    Assistants and the tool executor are spoken to otherwise: with `PostMessage` and `CallTool`.
+    """
+
+    to: str
+    """`mcp://agent/<id>`, or, for the owner of the node, `mcp://broadcast/<topic>`."""
+    payload: Any = None
+
+
 # -- capabilities and audit ------------------------------------------------------------------------------
 
 
@@ -499,51 +547,6 @@ class VerifyStorage(Command[StorageCheck], frozen=True, kw_only=True, tag="stora
 
 class RebuildStorage(Command[StoreReport], frozen=True, kw_only=True, tag="storage.rebuild"):
     """Make anew, from the journal, whatever is derived from it."""
-
-
-AnyCommand = (
-    GetStatus
-    | GetHealth
-    | StopNode
-    | ShareVariables
-    | CreateLogin
-    | RedeemLogin
-    | CheckLogin
-    | EndLogin
-    | CreateSession
-    | ListSessions
-    | GetSession
-    | ReadSession
-    | EndSession
-    | ChangeSession
-    | PostMessage
-    | CancelTurn
-    | ListApprovals
-    | AnswerApproval
-    | AddServer
-    | RemoveServer
-    | ListServers
-    | ListTools
-    | CallTool
-    | ListToolChanges
-    | AcceptTool
-    | ListRefusals
-    | ForgetRefusal
-    | SpawnAgent
-    | ListAgents
-    | GetAgent
-    | StopAgent
-    | GrantCapability
-    | ListCapabilities
-    | RevokeCapability
-    | ExplainAccess
-    | ReadAudit
-    | VerifyAudit
-    | GetStorage
-    | VerifyStorage
-    | RebuildStorage
-)
-"""Every command; what a frame may carry."""
 
 
 def result_type(command: Command[Any] | type[Command[Any]]) -> Any:

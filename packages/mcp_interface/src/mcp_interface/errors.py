@@ -2,6 +2,7 @@
 
     UmbrellaError
     ├── CallerMistaken      invalid_input      change the request
+    │   ├── Deadlock        deadlock
     │   ├── InvalidAddress  invalid_address
     │   └── InvalidRecord   invalid_record
     ├── NotPermitted        denied             ask for a grant
@@ -9,7 +10,8 @@
     ├── NotFound            not_found          look it up again
     ├── LostRace            lost_race          read, decide again
     │   ├── VersionConflict version_conflict
-    │   └── StaleEpoch      stale_epoch
+    │   ├── StaleEpoch      stale_epoch
+    │   └── WrongState      wrong_state
     ├── TooMuch             overloaded         wait and try again
     │   └── DeadlineExceeded timeout
     ├── WorldBroken         unavailable        mend what is outside
@@ -18,7 +20,8 @@
     │   ├── ServerUnavailable  server_unavailable
     │   ├── Interrupted     interrupted
     │   ├── ModelUnavailable   model_unavailable
-    │   └── NodeUnavailable node_unavailable
+    │   ├── NodeUnavailable node_unavailable
+    │   └── CircuitOpen     circuit_open
     └── OurBug              internal           report it
 
 Each carries a stable code, a message that names the input and the rule, and a remedy. Foreign exceptions
@@ -69,6 +72,12 @@ class CallerMistaken(UmbrellaError):
     """The request itself is wrong; repeating it cannot help."""
 
     code = "invalid_input"
+
+
+class Deadlock(CallerMistaken):
+    """Actors would wait for each other for ever; the message names them."""
+
+    code = "deadlock"
 
 
 class InvalidAddress(CallerMistaken):
@@ -129,6 +138,12 @@ class StaleEpoch(LostRace):
     code = "stale_epoch"
 
 
+class WrongState(LostRace):
+    """The thing is not in a state that allows this; `details["status"]` is the state it is in."""
+
+    code = "wrong_state"
+
+
 class TooMuch(UmbrellaError):
     """A bounded queue, list or quota is full."""
 
@@ -181,6 +196,12 @@ class NodeUnavailable(WorldBroken):
     """No node answers for this data directory or URL."""
 
     code = "node_unavailable"
+
+
+class CircuitOpen(WorldBroken):
+    """What was meant has failed too often and is not asked for a while; `details["seconds"]` says how long."""
+
+    code = "circuit_open"
 
 
 class OurBug(UmbrellaError):

@@ -26,7 +26,7 @@ from mcp_interface.ids import (
 )
 from mcp_interface.provider import ToolUse, Usage
 from mcp_interface.server import ServerSpec
-from mcp_interface.session import Profile
+from mcp_interface.session import Cleanup, ForkPoint, Limits, Profile
 from mcp_interface.tool import ToolInfo, ToolResult
 
 
@@ -40,7 +40,7 @@ class EventBase(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 
 
 class SessionCreated(EventBase, frozen=True, kw_only=True, tag="session.created"):
-    """A conversation began."""
+    """A conversation began; a fork begins with copies of another one's events behind this."""
 
     session_id: SessionId
     created_by: PrincipalId
@@ -48,6 +48,30 @@ class SessionCreated(EventBase, frozen=True, kw_only=True, tag="session.created"
     profile: Profile = "careful"
     model: str = ""
     metadata: dict[str, Any] = {}
+    limits: Limits = Limits()
+    forked_from: ForkPoint | None = None
+
+
+class SessionSuspended(EventBase, frozen=True, kw_only=True, tag="session.suspended"):
+    """From now on nothing begins: no turn, no tool call, no question; what runs may come to its end."""
+
+    by: PrincipalId
+    """`system` when nothing had happened for as long as the session's limit says."""
+    reason: str = ""
+
+
+class SessionResumed(EventBase, frozen=True, kw_only=True, tag="session.resumed"):
+    """A suspended session goes on."""
+
+    by: PrincipalId
+
+
+class SessionEnding(EventBase, frozen=True, kw_only=True, tag="session.ending"):
+    """The end has begun; a node that dies on the way finishes it when it starts again."""
+
+    by: PrincipalId
+    reason: str = ""
+    cleanup: Cleanup = "immediate"
 
 
 class SessionEnded(EventBase, frozen=True, kw_only=True, tag="session.ended"):
@@ -121,14 +145,17 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecutionChanged(EventBase, frozen=True, kw_only=True, tag="execution"):
-    """A tool call moved on. Journaled before it starts and after it ends; progress only passes by."""
+    """A tool call moved on. Journaled before it starts and after it ends; progress only passes by.
+
+    One that is answered for before it has its turn is journaled as queued first, so that no crash forgets it.
+    """
 
     execution_id: ExecutionId
     session_id: SessionId
     principal_id: PrincipalId
-    status: Literal["started", "progress", "completed", "failed"]
+    status: Literal["queued", "started", "progress", "completed", "failed"]
     call: ToolCall | None = None
-    """Given when started, and when it failed before it could start."""
+    """Given when queued, when started, and when it failed before it could start."""
     progress: float = 0.0
     message: str = ""
     result: ToolResult | None = None
@@ -184,7 +211,10 @@ class AgentStopped(EventBase, frozen=True, kw_only=True, tag="agent.stopped"):
 
 
 class AgentRestarted(EventBase, frozen=True, kw_only=True, tag="agent.restarted"):
-    """An agent crashed and its supervisor brought it back under the same id."""
+    """An agent crashed or was killed, and its supervisor brought it back under the same id.
+
+    In its own stream, and in that of its session, where it goes on with what it did.
+    """
 
     agent_id: AgentId
     reason: str
@@ -291,9 +321,13 @@ class ServerRemoved(EventBase, frozen=True, kw_only=True, tag="server.removed"):
 
 SessionEvent = (
     SessionCreated
+    | SessionSuspended
+    | SessionResumed
+    | SessionEnding
     | SessionEnded
     | SessionChanged
     | AgentJoined
+    | AgentRestarted
     | UserMessage
     | AssistantMessage
     | TurnStarted

@@ -114,6 +114,9 @@ class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """Warning beyond 85 % of the file system, error beyond 95 %."""
     disk_used: float = 0.0
     """Share of the file system in use, 0 to 1."""
+    damage: str = ""
+    """What the last verification found, as long as no later one finds none. A store does not remember this; a
+    running node adds it."""
 
 
 class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec import Raw
+
 from mcp_interface.codec import encode_disk
 from mcp_interface.errors import CallerMistaken, InvalidRecord
 from mcp_interface.events import Event
@@ -15,8 +17,8 @@ from mcp_persistence.upcast import EventCodec
 
 
 def encoded(
-    codec: EventCodec, stream: str, events: Sequence[Event], expected: int
-) -> tuple[Run, list[Event]]:
+    codec: EventCodec, stream: str, events: Sequence[Event], expected: int, epoch: int
+) -> tuple[Run, tuple[Event, ...]]:
     """Events for the end of a stream as bytes, and as they read back: nobody else holds these.
 
     Raises:
@@ -31,12 +33,16 @@ def encoded(
         raise CallerMistaken(f"nothing to append to {stream!r}", "give at least one event")
     try:
         # One event is what most appends have; a comprehension would cost as much again.
-        bodies = (codec.encode(events[0]),) if len(events) == 1 else tuple(map(codec.encode, events))
+        bodies = (
+            (Raw(codec.encode(events[0])),)
+            if len(events) == 1
+            else tuple(map(Raw, map(codec.encode, events)))
+        )
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CallerMistaken(f"an event cannot be stored: {error}", "use plain data") from error
     try:
         # An event that could not be read back would wedge its stream for good.
-        kept = [codec.decode(bodies[0])] if len(bodies) == 1 else list(map(codec.decode, bodies))
+        kept = (codec.decode(bodies[0]),) if len(bodies) == 1 else tuple(map(codec.decode, bodies))
     except InvalidRecord as error:
         raise InvalidRecord(
             "malformed",
@@ -45,7 +51,7 @@ def encoded(
         ) from error
     first_at = _time(kept[0], bodies[0])
     last_at = first_at if len(kept) == 1 else _time(kept[-1], bodies[-1])
-    return Run(stream, bodies, expected, first_at, last_at), kept
+    return Run(stream, bodies, expected, first_at, last_at, epoch), kept
 
 
 def ids_of(trace: TraceId | None, causation: str | None, correlation: str | None) -> Ids:
@@ -105,6 +111,6 @@ def _id(text: str) -> str:
     return text
 
 
-def _time(event: Event, body: bytes) -> datetime:
+def _time(event: Event, body: Raw) -> datetime:
     at = getattr(event, "timestamp", None)  # somebody else's event need not have one
     return at if type(at) is datetime and at.tzinfo is not None else time_of(body)

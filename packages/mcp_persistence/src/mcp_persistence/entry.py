@@ -26,14 +26,24 @@ NO_IDS: Final[Ids] = (None, None, None)
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
-    """Encoded events for the end of one stream."""
+    """Encoded events for the end of one stream: a part of a decision, or all of it, as most are.
+
+    Then it is also the piece of work that has itself judged, and nothing else is made for it.
+    """
 
     stream: str
-    bodies: tuple[bytes, ...]
+    bodies: tuple[msgspec.Raw, ...]
+    """As they go into a frame: so this tuple is the only one that is ever made of them."""
     expected: int
     first_at: datetime
     """Time of the first event."""
     last_at: datetime
+    epoch: int
+    """Of the writer."""
+
+    def __call__(self, desk: "Decides") -> "int | Known":
+        """Have a desk judge and write it, as a decision of its own."""
+        return desk.decide(Entry((self,), self.epoch))
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -48,11 +58,6 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it appends to one stream and does nothing else."""
-        return len(self.runs) == 1 and self.key is None and not self.changes and self.ids is NO_IDS
-
-    @property
     def count(self) -> int:
         """How many events it holds."""
         return sum(len(run.bodies) for run in self.runs)
@@ -64,7 +69,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     @property
     def digest(self) -> bytes:
         """Fingerprint of what is written, by which a repeated idempotency key is judged; 16 bytes."""
-        runs = [(run.stream, run.bodies) for run in self.runs]
+        runs = [(run.stream, list(map(bytes, run.bodies))) for run in self.runs]
         return sha256(msgspec.msgpack.encode((runs, self.changes), order="sorted")).digest()[:16]
 
 

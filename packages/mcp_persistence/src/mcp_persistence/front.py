@@ -34,11 +34,13 @@ from mcp_persistence.decoding import decoded, records
 from mcp_persistence.encoding import changes_of, encode, encoded, ids_of, too_large
 from mcp_persistence.entry import (
     MAX_VALUE,
+    NO_IDS,
     Committed,
     Draft,
     Entry,
     Known,
     Refused,
+    Run,
     encode_value,
     plain,
 )
@@ -67,9 +69,6 @@ AGAIN: Final = f"it is tried again, at the latest every {LAST_LOOK:.0f} s"
 WARNING: Final = 0.85
 ERROR: Final = 0.95
 """Shares of the file system in use beyond which the disk is reported as such."""
-
-
-_NO_CHANGES: Final[dict[str, bytes | None]] = {}
 
 
 class Front:
@@ -139,15 +138,20 @@ class Front:
             StorageUnavailable: The disk refused; whether the events are in is not known.
         """
         began = self._clock.monotonic() if self._telemetry is not None else 0.0
-        run, kept = encoded(self._codec, stream, events, expected)
+        run, kept = encoded(self._codec, stream, events, expected, epoch)
+        del events  # while it waits, every garbage collection would have to look at it
         size = len(run.bodies[0]) if len(kept) == 1 else sum(map(len, run.bodies))
         if size > MAX_VALUE:
             raise too_large(size)
-        ids = ids_of(trace_id, causation_id, correlation_id)
-        if key is not None:
-            check_idempotency_key(key := plain(key))
+        work: Run | Entry = run
+        ids = NO_IDS
+        if trace_id is not None or causation_id is not None or correlation_id is not None or key is not None:
+            ids = ids_of(trace_id, causation_id, correlation_id)
+            if key is not None:
+                check_idempotency_key(key := plain(key))
+            work = Entry((run,), epoch, ids=ids, key=key)
         # as `GroupCommit.submit`, without a coroutine of its own: this is the hottest path of the house
-        job = self._group.put(Entry((run,), epoch, _NO_CHANGES, ids, key), size)
+        job = self._group.put(work, size)
         try:
             before = await job.future
         except asyncio.CancelledError:
@@ -164,7 +168,9 @@ class Front:
     async def commit(self, decision: Decision, *, epoch: int) -> list[Record]:
         """Make a decision durable as a whole; see `Store.commit`."""
         began = self._clock.monotonic()
-        parts = [encoded(self._codec, part.stream, part.events, part.expected) for part in decision.appends]
+        parts = [
+            encoded(self._codec, part.stream, part.events, part.expected, epoch) for part in decision.appends
+        ]
         runs = tuple(run for run, _ in parts)
         changes = changes_of(decision)
         if len({run.stream for run in runs}) < len(runs):

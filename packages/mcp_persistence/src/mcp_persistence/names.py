@@ -7,6 +7,7 @@ literal sign is written as a set: `[*]`, `[?]`, `[[]`.
 """
 
 import sys
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -79,6 +80,14 @@ def check_glob(pattern: str) -> None:
 def matches(name: str, pattern: str) -> bool:
     """Tell whether a whole name matches a glob; the time it takes does not explode with the number of stars."""
     return fnmatchcase(name, pattern)
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """`matches` of one glob, for whoever asks for many names."""
+    beginning = pattern[:-1]
+    if pattern.endswith("*") and is_exact(beginning):
+        return lambda name: name.startswith(beginning)
+    return lambda name: fnmatchcase(name, pattern)
 
 
 def span(pattern: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from mcp_interface.clock import Clock, Entropy, SystemEntropy
 from mcp_interface.commands import AuditReport, Page, ReadAudit
 from mcp_interface.errors import CallerMistaken, OurBug, StorageUnavailable, TooMuch, UmbrellaError
 from mcp_interface.ids import SYSTEM, CapabilityId, PrincipalId, SessionId, TraceId
+from mcp_interface.trace import current_trace_id
 from mcp_security.chain import ROTATED, SEAL, SEAL_EVERY, Walk, report
 from mcp_security.redaction import redact, redact_text
 from mcp_security.seals import PublicKeys
@@ -325,7 +326,7 @@ def _entry(draft: Draft, now: datetime) -> AuditEntry:
         decision=draft.decision,
         reason=redact_text(draft.reason),
         session_id=draft.session_id,
-        trace_id=draft.trace_id,
+        trace_id=current_trace_id() if draft.trace_id is None else draft.trace_id,
         details=redact(draft.details) if draft.details else {},
     )
 

@@ -30,7 +30,19 @@ from mcp_web.auth import AnyRequest, provide_caller, require_login
 from mcp_web.boundary import COOKIE, HEADERS, REQUEST_ID, Boundary
 from mcp_web.clients import Clients
 from mcp_web.problem import MEDIA_TYPE, Problem, code_of, problem_of
-from mcp_web.routes import agents, approvals, audit, capabilities, dashboard, login, node, servers, sessions
+from mcp_web.routes import (
+    agents,
+    approvals,
+    audit,
+    capabilities,
+    dashboard,
+    executions,
+    login,
+    node,
+    servers,
+    sessions,
+)
+from mcp_web.routes import metrics as metrics_routes
 from mcp_web.routes import storage as storage_routes
 from mcp_web.routes import tools as tool_routes
 from mcp_web.stream import stream
@@ -113,6 +125,7 @@ def make_app(
         *agents.ROUTES,
         *servers.ROUTES,
         *tool_routes.ROUTES,
+        *executions.ROUTES,
         *capabilities.ROUTES,
         *approvals.ROUTES,
         *audit.ROUTES,
@@ -128,7 +141,7 @@ def make_app(
         security=[{"cookie": []}, {"bearer": []}],
     )
     app = WebApp(
-        route_handlers=[api, *login.PUBLIC, *node.PUBLIC, stream, *dashboard.ROUTES],
+        route_handlers=[api, *login.PUBLIC, *node.PUBLIC, *metrics_routes.ROUTES, stream, *dashboard.ROUTES],
         lifespan=[_connections],
         state=State(
             {

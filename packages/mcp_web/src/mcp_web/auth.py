@@ -13,23 +13,32 @@ from litestar.handlers.base import BaseRouteHandler
 
 from mcp_interface.clock import Clock
 from mcp_interface.commands import Command, Login
-from mcp_interface.errors import LoginRequired
-from mcp_web.boundary import COOKIE, bearer, cookie
+from mcp_interface.errors import LoginRequired, UmbrellaError
+from mcp_interface.trace import Trace, parse_traceparent, tracing
+from mcp_web.boundary import COOKIE, bearer, cookie, header
 from mcp_web.clients import Clients
 
 R = TypeVar("R")
 Connection = ASGIConnection[Any, Any, Any, Any]
 AnyRequest = Request[Any, Any, Any]
 
+TRACEPARENT: Final = "traceparent"
 REMEDY: Final = "open the login link that `umbrella serve` printed, or send Authorization: Bearer <login key>"
 
 
 class Caller:
-    """A logged-in person, as far as a route needs to know."""
+    """A logged-in person, as far as a route needs to know.
 
-    def __init__(self, clients: Clients, key: str) -> None:
+    Args:
+        clients: The connections to the node.
+        key: The login key.
+        trace: What the request is a part of; None begins a trace of its own.
+    """
+
+    def __init__(self, clients: Clients, key: str, trace: Trace | None = None) -> None:
         self._clients = clients
         self._key = key
+        self._trace = trace
 
     async def ask(self, command: Command[R], timeout: float = 60.0) -> R:
         """Ask the node with the rights of this login.
@@ -41,7 +50,8 @@ class Caller:
         Raises:
             UmbrellaError: What the node answered.
         """
-        return await self._clients.ask(self._key, command, timeout)
+        with tracing(self._trace):
+            return await self._clients.ask(self._key, command, timeout)
 
     async def leave(self) -> None:
         """End this login; harmless when repeated."""
@@ -83,7 +93,21 @@ def provide_caller(request: AnyRequest) -> Caller:
     key = key_of(request)
     if key is None:
         raise LoginRequired("this needs a login", REMEDY)
-    return Caller(clients_of(request), key)
+    return Caller(clients_of(request), key, trace_of(request))
+
+
+def trace_of(connection: Connection) -> Trace | None:
+    """The trace that a request belongs to by its `traceparent`; one that cannot be read counts as none.
+
+    It is no reason to refuse a request: proxies set it, and who asked may not know of it.
+
+    Source: W3C Trace Context, section 3.2.2.
+    """
+    try:
+        text = header(connection.scope, TRACEPARENT)
+        return None if text is None else parse_traceparent(text)
+    except UmbrellaError:
+        return None
 
 
 def login_cookie(key: str, login: Login, clock: Clock, *, secure: bool) -> Cookie:

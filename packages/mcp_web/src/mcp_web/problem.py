@@ -12,6 +12,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 STATUS: Final[Mapping[str, int]] = {
     "error": 500,
     "invalid_input": 400,
+    "deadlock": 409,
     "invalid_address": 400,
     "invalid_record": 400,
     "denied": 403,
@@ -20,6 +21,7 @@ STATUS: Final[Mapping[str, int]] = {
     "lost_race": 409,
     "version_conflict": 409,
     "stale_epoch": 409,
+    "wrong_state": 409,
     "overloaded": 429,
     "timeout": 504,
     "unavailable": 503,
@@ -29,6 +31,7 @@ STATUS: Final[Mapping[str, int]] = {
     "interrupted": 502,
     "model_unavailable": 503,
     "node_unavailable": 503,
+    "circuit_open": 503,
     "internal": 500,
 }
 """HTTP status of every code of `mcp_interface.errors`."""

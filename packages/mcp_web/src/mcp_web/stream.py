@@ -8,6 +8,7 @@ the client follows again from the last position it saw. The wall has already che
 
 import asyncio
 import logging
+from collections import deque
 from contextlib import suppress
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ from mcp_interface.errors import (
     UmbrellaError,
 )
 from mcp_interface.store import Record
+from mcp_interface.trace import parse_traceparent, tracing
 from mcp_web.auth import REMEDY, clients_of, key_of
 from mcp_web.clients import Clients
 
@@ -52,6 +54,9 @@ HELLO_S: Final = 10.0
 SEND_S: Final = 30.0
 """Seconds that a browser may take to make room for the next remembered event."""
 QUEUE: Final = 1024
+"""Frames that may wait for the browser."""
+QUEUE_BYTES: Final = MAX_FRAME
+"""Bytes of them; a single frame always fits."""
 MAX_WORK: Final = 64
 """Requests and follows that are going on at the same time on one connection."""
 REQUEST_S: Final = 300.0
@@ -76,13 +81,56 @@ async def stream(socket: Socket) -> None:
         await socket.close(code)
 
 
+class _Outbox:
+    """Encoded frames on their way out: bounded in number and in bytes, first come first served."""
+
+    def __init__(self) -> None:
+        self._frames: deque[bytes] = deque()
+        self._size = 0
+        self._turn = asyncio.Lock()
+        self._moved = asyncio.Event()
+
+    async def put(self, frame: bytes) -> None:
+        """Wait for room."""
+        async with self._turn:
+            while not self._fits(frame):
+                await self._move()
+            self._append(frame)
+
+    def offer(self, frame: bytes) -> None:
+        """Keep it if there is room and nobody waits for some."""
+        if self._fits(frame) and not self._turn.locked():
+            self._append(frame)
+
+    async def take(self) -> bytes:
+        """Wait for the next one."""
+        while not self._frames:
+            await self._move()
+        frame = self._frames.popleft()
+        self._size -= len(frame)
+        self._moved.set()
+        return frame
+
+    def _fits(self, frame: bytes) -> bool:
+        return not self._frames or (len(self._frames) < QUEUE and self._size + len(frame) <= QUEUE_BYTES)
+
+    def _append(self, frame: bytes) -> None:
+        self._frames.append(frame)
+        self._size += len(frame)
+        self._moved.set()
+
+    async def _move(self) -> None:
+        self._moved.clear()
+        await self._moved.wait()
+
+
 class _Session:
     """One connection: a reader, a writer, and what was asked for."""
 
     def __init__(self, socket: Socket, clients: Clients) -> None:
         self._socket = socket
         self._clients = clients
-        self._out: asyncio.Queue[NodeFrame] = asyncio.Queue(QUEUE)
+        self._out = _Outbox()
         self._work: dict[int, asyncio.Task[None]] = {}
         self._over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -174,7 +222,9 @@ class _Session:
         if isinstance(command, CallTool) and command.timeout_ms is not None:
             timeout = command.timeout_ms / 1000 + 10
         try:
-            value: Any = await client.request(command, timeout)
+            trace = None if frame.trace is None else parse_traceparent(frame.trace)
+            with tracing(trace):
+                value: Any = await client.request(command, timeout)
             reply: NodeFrame = Result(id=frame.id, value=msgspec.Raw(encode_json(value)))
         except Exception as error:
             reply = _failure(frame.id, error)
@@ -185,8 +235,8 @@ class _Session:
             async for notice in client.follow(frame.session_id, frame.after):
                 if isinstance(notice, Record):
                     await self._put(Happened(id=frame.id, record=notice))
-                elif not self._out.full():
-                    self._out.put_nowait(PassedBy(id=frame.id, passing=notice))
+                else:
+                    self._out.offer(encode_json(PassedBy(id=frame.id, passing=notice)))
         except NodeUnavailable:
             self._end(CLOSE_RESTART)  # a new connection finds the node again, this one never will
         except Exception as error:
@@ -195,7 +245,7 @@ class _Session:
     async def _put(self, frame: NodeFrame) -> None:
         try:
             async with asyncio.timeout(SEND_S):
-                await self._out.put(frame)
+                await self._out.put(encode_json(frame))
         except TimeoutError:
             self._end(CLOSE_TOO_SLOW)
 
@@ -205,7 +255,7 @@ class _Session:
 
     async def _write_all(self) -> None:
         while True:
-            await self._send(await self._out.get())
+            await self._socket.send_text((await self._out.take()).decode())
 
     async def _send(self, frame: NodeFrame) -> None:
         await self._socket.send_text(encode_json(frame).decode())

@@ -1,14 +1,17 @@
-"""`umbrella call`: one tool call through the whole path: judged, journaled, run, journaled."""
+"""`umbrella call`: one tool call through the whole path: judged, journaled, run, journaled; waited for or not."""
+
+from typing import Any
 
 import click
 
-from mcp_cli import presenters
+from mcp_cli import executing, presenters
 from mcp_cli.arguments import duration, json_object
 from mcp_cli.exit_codes import FAILED
-from mcp_cli.invocation import Outcome, run
+from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import agent_id, find_session
 from mcp_interface.client import Client
 from mcp_interface.commands import CallTool
+from mcp_interface.execution import StartExecution
 
 PATIENCE_S = 3600.0
 """Seconds to wait for a call without a limit of its own; a person may have to approve it first."""
@@ -27,6 +30,7 @@ Example: umbrella call fs list_directory --json '{"path": "/tmp"}'""",
 @click.option("--as", "actor", metavar="AGENT", help="Act with what this agent holds.")
 @click.option("--session", metavar="ID", help="Where it is recorded.")
 @click.option("--timeout", metavar="TIME", help="For example 30s; after it the call counts as failed.")
+@click.option("--detach", is_flag=True, help="Do not wait: print the call's id; see: umbrella executions.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -36,22 +40,29 @@ def command(
     actor: str | None,
     session: str | None,
     timeout: str | None,
+    detach: bool,
 ) -> None:
     """Call one tool: judged, journaled, run, journaled."""
+    given = invocation(ctx)
+    if detach and given.embed and given.runner is None:
+        raise click.UsageError("--detach with --embed: the call would end with this process", ctx)
 
     async def work(client: Client) -> Outcome:
-        given = json_object(arguments)
+        values = json_object(arguments)
         limit = None if timeout is None else duration(timeout)
-        order = CallTool(
-            server=server,
-            tool=tool,
-            arguments=given,
-            as_agent=None if actor is None else await agent_id(client, actor),
-            session_id=None if session is None else (await find_session(client, session)).id,
-            timeout_ms=max(1, int(limit * 1000)) if limit else None,
-        )
-        call = await client.request(order, timeout=limit + 5 if limit else PATIENCE_S)
+        wish: dict[str, Any] = {
+            "server": server,
+            "tool": tool,
+            "arguments": values,
+            "as_agent": None if actor is None else await agent_id(client, actor),
+            "session_id": None if session is None else (await find_session(client, session)).id,
+            "timeout_ms": max(1, int(limit * 1000)) if limit else None,
+        }
+        if detach:
+            started = await client.request(StartExecution(**wish))
+            return Outcome(value=started, shown=executing.started(started))
+        call = await client.request(CallTool(**wish), timeout=limit + 5 if limit else PATIENCE_S)
         code = FAILED if call.result.is_error else 0
-        return Outcome(value=call, shown=presenters.outcome(call), code=code)
+        return Outcome(value=call, shown=presenters.outcome(call.result), code=code)
 
     run(ctx, work, timeout=None)

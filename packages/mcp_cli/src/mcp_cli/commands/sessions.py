@@ -1,5 +1,6 @@
 """`umbrella sessions …`: conversations, with all that happened in them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +14,16 @@ from mcp_cli.sheet import Prose, facts
 from mcp_cli.terminal import json_document
 from mcp_cli.untrusted import printable
 from mcp_interface.client import Client
-from mcp_interface.commands import EndSession, ListSessions
+from mcp_interface.commands import EndSession, ForkSession, ListSessions, ResumeSession, SuspendSession
 from mcp_interface.errors import CallerMistaken
+from mcp_interface.events import UserMessage
+from mcp_interface.session import Cleanup
+from mcp_interface.store import Record
 
 
 @click.group()
 def command() -> None:
-    """List, show, export and end sessions."""
+    """List, show, export, fork, suspend and end sessions."""
 
 
 @command.command("list", short_help="Sessions, latest activity first.")
@@ -90,16 +94,98 @@ def write(path: Path, text: str) -> None:
         raise CallerMistaken(f"{path} cannot be written: {error}", "name another file") from error
 
 
+@command.command(short_help="Begin a session with a copy of another one.")
+@click.argument("session")
+@click.option(
+    "--back", type=click.IntRange(1), help="Leave out your last so many messages, and what followed."
+)
+@click.option("--at", "version", type=click.IntRange(1), help="The last event to carry over, by its version.")
+@click.option("--title", help="How it is called; otherwise as the other one.")
+@click.pass_context
+def fork(ctx: click.Context, session: str, back: int | None, version: int | None, title: str | None) -> None:
+    """Begin a session with a copy of another one's history, which stays as it is; ended ones too.
+
+    What was going on there, and what its agents may do, is not copied.
+    """
+
+    async def work(client: Client) -> Outcome:
+        found = await find_session(client, session)
+        at = version
+        if back is not None:
+            if version is not None:
+                raise CallerMistaken("--back and --at name two places", "give one of them")
+            at = version_before(await read_records(client, found.id), back)
+        made = await client.request(ForkSession(session_id=found.id, version=at, title=title))
+        copied = made.forked_from.version if made.forked_from is not None else 0
+        note = f"go on with it: umbrella --resume {made.id}"
+        origin = f"{found.id}, up to event {copied}"
+        return Outcome(value=made, shown=facts(("session", made.id), ("copied from", origin), note=note))
+
+    run(ctx, work)
+
+
+def version_before(records: Sequence[Record], back: int) -> int:
+    """Return the version of the last event before the last so many messages of people.
+
+    Raises:
+        CallerMistaken: There are not so many.
+    """
+    said = [record.version for record in records if isinstance(record.event, UserMessage)]
+    if back > len(said):
+        raise CallerMistaken(f"{back} messages back, but there are {len(said)}", "go back fewer")
+    return said[-back] - 1
+
+
+@command.command(short_help="Let nothing more begin in a session.")
+@click.argument("session")
+@click.option("--reason", default="")
+@click.pass_context
+def suspend(ctx: click.Context, session: str, reason: str) -> None:
+    """Suspend a session: tool calls that run may finish, then its assistant stops and nothing begins any more."""
+
+    async def work(client: Client) -> Outcome:
+        found = await find_session(client, session)
+        resting = await client.request(SuspendSession(session_id=found.id, reason=reason))
+        note = f"go on with it: umbrella sessions resume {short(found.id)}"
+        return Outcome(value=resting, shown=facts(("suspended", found.id), note=note))
+
+    run(ctx, work)
+
+
+@command.command(short_help="Go on with a suspended session.")
+@click.argument("session")
+@click.pass_context
+def resume(ctx: click.Context, session: str) -> None:
+    """Let things begin again in a suspended session; what nobody has answered is taken up.
+
+    To talk in it, open it: umbrella --resume SESSION.
+    """
+
+    async def work(client: Client) -> Outcome:
+        found = await find_session(client, session)
+        going = await client.request(ResumeSession(session_id=found.id))
+        return Outcome(value=going, shown=facts(("resumed", found.id)))
+
+    run(ctx, work)
+
+
 @command.command(short_help="End a session, its agents and their rights.")
 @click.argument("session")
 @click.option("--reason", default="ended by user")
+@click.option(
+    "--cleanup",
+    type=click.Choice(["graceful", "immediate", "force"]),
+    default="immediate",
+    show_default=True,
+    help="Tool calls that run: let them finish, cancel them, do not wait for them.",
+)
 @click.pass_context
-def end(ctx: click.Context, session: str, reason: str) -> None:
+def end(ctx: click.Context, session: str, reason: str, cleanup: Cleanup) -> None:
     """End a session, its agents and their rights; its transcript stays."""
 
     async def work(client: Client) -> Outcome:
         found = await find_session(client, session)
-        await client.request(EndSession(session_id=found.id, reason=reason))
+        await client.request(EndSession(session_id=found.id, reason=reason, cleanup=cleanup))
         return Outcome(value={"ended": found.id}, shown=facts(("ended", found.id)))
 
     run(ctx, work)

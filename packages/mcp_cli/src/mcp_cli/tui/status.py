@@ -43,6 +43,8 @@ def status_line(repl: Repl, palette: Palette) -> Text:
         parts.append((f"{questions} waiting for you", f"bold {palette.warn}"))
     elif picture.working is not None:
         parts.append(("working, Esc stops", palette.warn))
+    if picture.suspended:
+        parts.append(("suspended, /resume", f"bold {palette.warn}"))
     if repl.storage.refusing:
         parts.append(("journal takes nothing", f"bold {palette.bad}"))
     parts.append((short(repl.session_id) if repl.session_id else "new session", palette.dim))

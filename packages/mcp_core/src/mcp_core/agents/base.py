@@ -1,12 +1,11 @@
 """The actor that hosts an agent: runs its callbacks, keeps its exported state, ends when it says so."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from mcp_core.runtime.actor import Actor
+from mcp_core.runtime.light import Actor
 from mcp_interface.agent import Agent, AgentRecord, Ok, Reply, Stop
 from mcp_interface.capability import Capability
 from mcp_interface.clock import Clock
@@ -14,6 +13,7 @@ from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, NotFound
 from mcp_interface.store import KeyValueStore
 from mcp_interface.telemetry import Telemetry
+from mcp_interface.trace import tracing
 
 
 class Learn(msgspec.Struct, frozen=True):
@@ -25,9 +25,11 @@ class Learn(msgspec.Struct, frozen=True):
 class AgentActor(Actor):
     """Hosts one `Agent`. Its exported state is saved after each message, in order, and restored at a restart."""
 
+    passivates = True
+    interruptible = False  # a message that an agent has begun to handle is handled
+
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         record: AgentRecord,
         agent: Agent[Any],
         states: KeyValueStore,
@@ -35,19 +37,20 @@ class AgentActor(Actor):
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
-        super().__init__(loop)
+        super().__init__()
         self._record = record
         self._agent = agent
         self._states = states
         self._ended = ended
-        self._telemetry = telemetry
+        self._received = telemetry.emitter("mcp.message.received")
+        self._handled = telemetry.emitter("mcp.agent.message_handled")
         self._clock = clock
         self._key = f"agent-state:{record.id}"
         self._state: Any = None
         self._saved: Mapping[str, Any] | None = None
         self._reason = "normal"
 
-    async def started(self) -> None:
+    async def on_start(self) -> None:
         """Run the agent's own start, or restore what was saved."""
         try:
             self._saved = await self._states.get(self._key)
@@ -57,11 +60,12 @@ class AgentActor(Actor):
         else:
             self._state = self._agent.import_state(self._saved or {})
 
-    async def receive(self, message: Any) -> Any:
-        """Hand envelopes and rights to the agent."""
+    async def on_receive(self, message: Any) -> Any:
+        """Hand envelopes and rights to the agent; an envelope's trace holds until it is done with."""
         match message:
             case Envelope():
-                outcome = await self._handle(message)
+                with tracing(message.trace):
+                    return await self._settle(await self._handle(message))
             case Learn():
                 outcome = await self._agent.handle_capability(message.capability, self._state)
             case _:
@@ -69,18 +73,27 @@ class AgentActor(Actor):
         return await self._settle(outcome)
 
     async def _handle(self, envelope: Envelope) -> Ok[Any] | Reply[Any] | Stop[Any]:
-        names = {"to": envelope.to, "sender": envelope.sender, "session_id": envelope.session_id}
-        self._telemetry.emit("mcp.message.received", {}, names)
+        if self._received.on:
+            names = {"to": envelope.to, "sender": envelope.sender, "session_id": envelope.session_id}
+            self._received.emit({}, names)
         began = self._clock.monotonic()
         outcome = await self._agent.handle_message(envelope, self._state)
-        self._telemetry.emit(
-            "mcp.agent.message_handled",
-            {"duration_s": self._clock.monotonic() - began},
-            {"agent_id": self._record.id, "type": self._record.type},
-        )
+        if self._handled.on:
+            self._handled.emit(
+                {"duration_s": self._clock.monotonic() - began},
+                {"agent_id": self._record.id, "type": self._record.type},
+            )
         return outcome
 
-    async def stopped(self) -> None:
+    def may_rest(self) -> bool:
+        """Not while the agent does something by itself."""
+        return not self._agent.is_busy(self._state)
+
+    def on_leave(self) -> None:
+        """End what the agent does beside its messages: its successor goes on with it."""
+        self._agent.detach()
+
+    async def on_stop(self) -> None:
         """Let the agent clean up."""
         await self._agent.terminate(self._reason, self._state)
 

@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 
 from mcp_core.agents.base import AgentActor
+from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.commit import Journal
-from mcp_core.runtime.ref import Ref
+from mcp_core.runtime.exits import Ended
+from mcp_core.runtime.groups import Groups
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.agent import Agent, AgentRecord, AgentType
 from mcp_interface.capability import SecurityKernel
@@ -27,8 +29,8 @@ from mcp_interface.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-MAX_AGENTS = 1000
-"""Running agents of one node; each owns a thread for now."""
+MAX_AGENTS = 100_000
+"""Running agents of one node."""
 MAX_NAME = 64
 
 Maker = Callable[[AgentRecord], Agent[Any]]
@@ -43,7 +45,8 @@ class Directory:
         states: KeyValueStore,
         kernel: SecurityKernel,
         supervisor: Supervisor,
-        registry: Registry[Ref],
+        registry: Registry[Ref[Any]],
+        groups: Groups,
         telemetry: Telemetry,
         clock: Clock,
         entropy: Entropy,
@@ -53,10 +56,13 @@ class Directory:
         self._kernel = kernel
         self._supervisor = supervisor
         self._registry = registry
+        self._groups = groups
         self._telemetry = telemetry
         self._clock = clock
         self._entropy = entropy
         self._makers: dict[AgentType, Maker] = {}
+        self.on_restart: Callable[[SessionId, AgentRestarted], Awaitable[Any]] | None = None
+        """Told of each restart of an agent that belongs to a session."""
         self._list: dict[AgentId, AgentRecord] = {}
         self._awake: set[AgentId] = set()
         self._versions: dict[AgentId, int] = {}
@@ -76,6 +82,9 @@ class Directory:
             for record in page:
                 self._note(record)
             after = page[-1].position
+        for listener in list(self._list.values()):
+            if listener.state == "active" and topics_of(listener):
+                self.ref(listener.id)  # who listens has to be there when somebody speaks
         holders = {capability.principal_id for capability in self._kernel.capabilities()}
         for principal in sorted(holders):
             agent = self._list.get(AgentId(principal))
@@ -160,7 +169,7 @@ class Directory:
         if len(self._awake) >= MAX_AGENTS:
             raise CallerMistaken(f"{MAX_AGENTS} agents are awake, the most there can be", "stop some first")
 
-    def ref(self, agent_id: AgentId) -> Ref:
+    def ref(self, agent_id: AgentId) -> Ref[Any]:
         """Where to send to an agent; revives it when the node has been restarted since.
 
         Raises:
@@ -172,12 +181,10 @@ class Directory:
             return entry.ref
         if agent is None or not self.is_active(PrincipalId(agent_id)):
             raise NotFound(f"no running agent {agent_id}", "list the agents with: umbrella agent list")
-        loop = asyncio.get_running_loop()
         ref = self._supervisor.start(
             ChildSpec(
                 name=agent_id,
                 make=lambda: AgentActor(
-                    loop,
                     agent,
                     self._makers[agent.type](agent),
                     self._states,
@@ -190,11 +197,18 @@ class Directory:
             )
         )
         self._registry.register(agent_id, ref, {"type": agent.type, "name": agent.name})
+        for topic in topics_of(agent):
+            self._groups.join(topic, ref)
         self._awake.add(agent_id)
         self._telemetry.emit(
             "mcp.agent.start", {}, {"agent_id": agent_id, "type": agent.type, "session_id": agent.session_id}
         )
         return ref
+
+    def type_of(self, agent_id: AgentId) -> AgentType | None:
+        """What kind of agent one is or was; None if there never was one."""
+        agent = self._list.get(agent_id)
+        return None if agent is None else agent.type
 
     def find(self, name: str) -> AgentRecord:
         """An agent by id, by unique beginning of the id, or by name.
@@ -253,6 +267,13 @@ class Directory:
             self._endings[agent_id] = asyncio.get_running_loop().create_task(self._end(agent_id, reason))
         await asyncio.shield(self._endings[agent_id])
 
+    async def rest(self, agent_id: AgentId) -> None:
+        """Let an agent leave memory; it lives on, with its rights and its state, and its next message brings it back."""
+        if agent_id not in self._endings:
+            await self._supervisor.stop(agent_id)
+            self._registry.unregister(agent_id)
+            self._awake.discard(agent_id)
+
     async def close(self) -> None:
         """Finish the notes that are still being written."""
         await asyncio.gather(*self._notes, return_exceptions=True)
@@ -286,10 +307,12 @@ class Directory:
             {"restarts": count},
             {"agent_id": agent.id, "type": agent.type, "reason": repr(error)},
         )
-        event = AgentRestarted(
-            timestamp=self._clock.now(), agent_id=agent.id, reason=type(error).__name__, restarts=count
-        )
+        # not what an exception says: that may be anything
+        reason = str(error) if isinstance(error, Ended) else type(error).__name__
+        event = AgentRestarted(timestamp=self._clock.now(), agent_id=agent.id, reason=reason, restarts=count)
         self._later(self._record(agent.id, event))
+        if agent.session_id is not None and self.on_restart is not None:
+            self._later(self.on_restart(agent.session_id, event))
 
     def _later(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -336,3 +359,9 @@ class Directory:
             stopped = self._list[event.agent_id]
             self._list[event.agent_id] = msgspec.structs.replace(stopped, state="terminated")
         self._versions[AgentId(record.stream.removeprefix("agent:"))] = record.version
+
+
+def topics_of(agent: AgentRecord) -> list[str]:
+    """What an agent listens to: `topics` of its metadata."""
+    topics = agent.metadata.get("topics", [])
+    return [str(topic) for topic in topics] if isinstance(topics, list) else []

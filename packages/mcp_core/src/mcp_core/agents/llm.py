@@ -26,6 +26,7 @@ from mcp_interface.errors import (
     StorageUnavailable,
     TooMuch,
     UmbrellaError,
+    WrongState,
 )
 from mcp_interface.events import (
     AssistantMessage,
@@ -35,7 +36,7 @@ from mcp_interface.events import (
     TurnEnded,
     TurnStarted,
 )
-from mcp_interface.ids import ExecutionId, MessageId, PrincipalId, SessionId, TurnId, new_id
+from mcp_interface.ids import AgentId, ExecutionId, MessageId, PrincipalId, SessionId, TurnId, new_id
 from mcp_interface.provider import (
     ChatMessage,
     Completion,
@@ -45,7 +46,7 @@ from mcp_interface.provider import (
     ToolUse,
     ToolUseChunk,
 )
-from mcp_interface.session import Session
+from mcp_interface.session import Session, check_open
 from mcp_interface.store import Record
 from mcp_interface.telemetry import Telemetry
 from mcp_interface.tool import ToolInfo
@@ -75,6 +76,13 @@ class AssistantState(msgspec.Struct, frozen=True):
     """Nothing: all that an assistant knows is in the session."""
 
 
+class OpenTurn(Protocol):
+    """A turn that has not ended."""
+
+    id: TurnId
+    agent_id: AgentId
+
+
 class Conversation(Protocol):
     """A session as its assistant sees it."""
 
@@ -82,6 +90,11 @@ class Conversation(Protocol):
     """What was said, as a model reads it."""
     spoken: int
     """How many messages of people there are."""
+
+    @property
+    def turn(self) -> "OpenTurn | None":
+        """The turn that is going on."""
+        ...
 
     @property
     def unanswered(self) -> bool:
@@ -147,6 +160,7 @@ class Assistant:
         self._around = around
         self._turn: asyncio.Task[None] | None = None
         self._again = False
+        self._detached = False
 
     async def init(self, args: Mapping[str, Any]) -> Ok[AssistantState] | Stop[AssistantState]:
         """Begin idle."""
@@ -180,18 +194,31 @@ class Assistant:
             self._turn.cancel()
             await asyncio.gather(self._turn, return_exceptions=True)
 
+    def is_busy(self, state: AssistantState) -> bool:
+        """While a turn goes on."""
+        return self._turn is not None and not self._turn.done()
+
+    def detach(self) -> None:
+        """Leave the turn as it is: its calls go on, and the successor goes on with it."""
+        self._detached = True
+        self._again = False
+        if self._turn is not None:
+            self._turn.cancel()
+
     def export_state(self, state: AssistantState) -> Mapping[str, Any]:
         """The state as plain data."""
         exported: Mapping[str, Any] = to_external(state)
         return exported
 
     def import_state(self, data: Mapping[str, Any]) -> AssistantState:
-        """The state from plain data.
+        """The state from plain data; a turn that a predecessor has left is taken up.
 
         Raises:
             InvalidRecord: It is not one.
         """
-        return from_external(data, AssistantState)
+        state: AssistantState = from_external(data, AssistantState)
+        self._begin()
+        return state
 
     def skills(self) -> list[Skill]:
         """Conversation."""
@@ -213,22 +240,37 @@ class Assistant:
 
     async def _work(self) -> None:
         """Take up what people have said, until nothing is left; while nothing can be recorded, wait."""
-        while (await self._around.sessions.state(self._session_id)).unanswered:
+        while True:
+            state = await self._around.sessions.state(self._session_id)
+            left = state.turn if state.turn is not None and state.turn.agent_id == self._id else None
+            if left is None and not state.unanswered:
+                return
             try:
-                await self._one_turn()
+                await self._one_turn(None if left is None else left.id)
             except StorageUnavailable as error:
                 log.warning("the assistant of %s waits for the journal: %s", self._session_id, error)
                 await self._around.clock.sleep(JOURNAL_AGAIN_S)
+            except WrongState:
+                return  # suspended, or over; what is unanswered is taken up when it is resumed
 
-    async def _one_turn(self) -> None:
-        turn_id, began = TurnId(new_id("turn", self._around.entropy)), False
+    async def _one_turn(self, left: TurnId | None) -> None:
+        """Take a turn, or go on with one that was left."""
+        turn_id, began = left or TurnId(new_id("turn", self._around.entropy)), left is not None
         try:
-            await self._add(TurnStarted(timestamp=self._now(), turn_id=turn_id, agent_id=self._id))
-            began = True
+            if not began:
+                await self._add(TurnStarted(timestamp=self._now(), turn_id=turn_id, agent_id=self._id))
+                began = True
+            else:
+                await self._answer_calls()
             await self._steps(turn_id)
         except asyncio.CancelledError:
-            await asyncio.shield(self._end(turn_id, "cancelled"))
+            if not self._detached:
+                await asyncio.shield(self._end(turn_id, "cancelled"))
             raise
+        except WrongState as error:
+            if not began:
+                raise
+            await self._end(turn_id, "cancelled", error)
         except UmbrellaError as error:
             if not began:
                 raise
@@ -239,8 +281,17 @@ class Assistant:
         else:
             await self._end(turn_id, "completed")
 
+    async def _answer_calls(self) -> None:
+        """Run, or join, the tool calls of the last message that have no outcome yet."""
+        window = (await self._around.sessions.state(self._session_id)).window
+        answered = {output.tool_use_id for said in window for output in said.tool_outputs}
+        uses = [use for said in window[-2:] for use in said.tool_uses if use.id not in answered]
+        names = ToolNames(self._around.toolbox.listed())
+        await asyncio.gather(*(self._run(use, names) for use in uses))
+
     async def _steps(self, turn_id: TurnId) -> None:
         for _ in range(self._around.max_steps):
+            check_open(self._around.sessions.get(self._session_id))
             names = ToolNames(self._around.toolbox.listed())
             uses = await self._think(turn_id, names)
             if not uses:
@@ -285,7 +336,7 @@ class Assistant:
                     case Finished():
                         finished = chunk
         except asyncio.CancelledError:
-            if text:
+            if text and not self._detached:
                 # What the person has already read stays in the conversation.
                 await asyncio.shield(self._say(turn_id, message_id, text, [], finished, state.spoken))
             raise
@@ -346,11 +397,24 @@ class Assistant:
             may_ask=True,
         )
         try:
-            await self._around.calls.call(request)
+            await self._call(request)
         except UmbrellaError as error:
             window = (await self._around.sessions.state(self._session_id)).window
             if not any(use.id == output.tool_use_id for said in window for output in said.tool_outputs):
                 await self._unrunnable(use, error)  # refused before anything was journaled
+
+    async def _call(self, request: ToolRequest) -> None:
+        """Make a call that outlives this agent, but not its turn."""
+        call = asyncio.ensure_future(self._around.calls.call(request))
+        try:
+            await asyncio.shield(call)
+        except asyncio.CancelledError:
+            if not self._detached:
+                call.cancel()
+            raise
+        finally:
+            if not self._detached:
+                await asyncio.gather(call, return_exceptions=True)
 
     async def _unrunnable(self, use: ToolUse, error: UmbrellaError) -> None:
         await self._add(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,7 @@ from mcp_interface.codec import from_external, to_external
 from mcp_interface.commands import CallOutcome
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, Interrupted, TooMuch
-from mcp_interface.ids import AgentId, MessageId, PrincipalId, SessionId, new_id
+from mcp_interface.ids import AgentId, ExecutionId, MessageId, PrincipalId, SessionId, new_id
 
 MAX_CALLS = 256
 """Calls that may run at once."""
@@ -34,12 +34,16 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
     tool_use_id: str = ""
     may_ask: bool = False
     """Whether the session's profile and a person may supply a missing right."""
+    execution_id: ExecutionId | None = None
+    """By which id it is asked about; None: it gets one when it begins."""
 
 
 class EndCalls(msgspec.Struct, frozen=True):
-    """Payload: cancel every call of one session; the reply is the task that has seen them end."""
+    """Payload: end every call of one session; the reply is the task that has seen them end."""
 
     session_id: SessionId
+    grace_s: float = 0.0
+    """Seconds in which they may end by themselves before they are cancelled."""
 
 
 class Runner(Protocol):
@@ -65,12 +69,23 @@ class ExecutorState(msgspec.Struct, kw_only=True):
     history: list[CallRecord] = []
 
 
-class ToolExecutor:
-    """An `Agent` whose messages are `ToolRequest`s; the reply is the task that runs it."""
+Calls: TypeAlias = "dict[asyncio.Task[CallOutcome], ToolRequest]"
+"""Running calls with what was asked for."""
 
-    def __init__(self, guard: Runner) -> None:
+
+class ToolExecutor:
+    """An `Agent` whose messages are `ToolRequest`s; the reply is the task that runs it.
+
+    A call that an assistant asks for again, because it was restarted meanwhile, is joined and not run twice.
+
+    Args:
+        guard: Runs a call.
+        calls: Those that are running; handed in, because they outlive an executor that crashes.
+    """
+
+    def __init__(self, guard: Runner, calls: "Calls") -> None:
         self._guard = guard
-        self._calls: dict[asyncio.Task[CallOutcome], ToolRequest] = {}
+        self._calls = calls
 
     async def init(self, args: Mapping[str, Any]) -> Ok[ExecutorState] | Stop[ExecutorState]:
         """Begin with an empty history."""
@@ -88,9 +103,13 @@ class ToolExecutor:
         request = envelope.payload
         if isinstance(request, EndCalls):
             calls = [call for call, made in self._calls.items() if made.session_id == request.session_id]
-            return Reply(asyncio.get_running_loop().create_task(_end(calls)), state)
+            return Reply(asyncio.get_running_loop().create_task(_end(calls, request.grace_s)), state)
         if not isinstance(request, ToolRequest):
             raise CallerMistaken("the tool executor takes tool requests only")
+        if request.tool_use_id:
+            for call, made in self._calls.items():
+                if (made.session_id, made.tool_use_id) == (request.session_id, request.tool_use_id):
+                    return Reply(call, state)
         if len(self._calls) >= MAX_CALLS:
             raise TooMuch(f"{MAX_CALLS} tool calls are running", "wait for some to end")
         task = asyncio.get_running_loop().create_task(self._guard.run(request))
@@ -107,6 +126,13 @@ class ToolExecutor:
     async def terminate(self, reason: str, state: ExecutorState) -> None:
         """Cancel what is running; each call is journaled as interrupted."""
         await _end(list(self._calls))
+
+    def is_busy(self, state: ExecutorState) -> bool:
+        """While calls are running: their ends go into its state."""
+        return bool(self._calls)
+
+    def detach(self) -> None:
+        """The calls go on; whoever made them has hold of them, and the next executor knows them."""
 
     def export_state(self, state: ExecutorState) -> Mapping[str, Any]:
         """The last finished calls as plain data."""
@@ -177,9 +203,10 @@ class Caller:
                 "it may have taken effect already",
             ) from None
 
-    async def end_calls(self, session_id: SessionId, by: PrincipalId) -> None:
-        """Cancel every call of a session and wait until their ends are in the journal."""
-        task: asyncio.Task[None] = await self._post.ask(self._envelope(EndCalls(session_id), by, session_id))
+    async def end_calls(self, session_id: SessionId, by: PrincipalId, grace_s: float = 0.0) -> None:
+        """Wait until the ends of a session's calls are in the journal; those that outlast the grace are cancelled."""
+        payload = EndCalls(session_id, grace_s)
+        task: asyncio.Task[None] = await self._post.ask(self._envelope(payload, by, session_id))
         await task
 
     def _envelope(self, payload: Any, sender: PrincipalId, session_id: SessionId) -> Envelope:
@@ -193,7 +220,9 @@ class Caller:
         )
 
 
-async def _end(calls: Sequence[asyncio.Task[CallOutcome]]) -> None:
+async def _end(calls: Sequence[asyncio.Task[CallOutcome]], grace_s: float = 0.0) -> None:
+    if calls and grace_s > 0:
+        await asyncio.wait(calls, timeout=grace_s)
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)

@@ -46,6 +46,13 @@ class Worker:
     async def terminate(self, reason: str, state: WorkerState) -> None:
         """Nothing to clean up."""
 
+    def is_busy(self, state: WorkerState) -> bool:
+        """Never: it does nothing by itself."""
+        return False
+
+    def detach(self) -> None:
+        """Nothing goes on beside its messages."""
+
     def export_state(self, state: WorkerState) -> Mapping[str, Any]:
         """The state as plain data."""
         exported: Mapping[str, Any] = to_external(state)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from mcp_core.gateway.logins import Logins
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.observe.commands import CommandWatch
 from mcp_core.runtime.bus import Bus
 from mcp_interface.client import ClientInfo, Notice, Welcome
 from mcp_interface.commands import CheckLogin, Command, RedeemLogin
@@ -20,13 +21,24 @@ Handler = Callable[[PrincipalId, Any], Awaitable[Any]]
 
 
 class Gateway:
-    """The door of one node."""
+    """The door of one node.
 
-    def __init__(self, logins: Logins, sessions: Sessions, bus: Bus, version: str) -> None:
+    Args:
+        logins: Who may come in.
+        sessions: What can be followed.
+        bus: Where to follow it.
+        version: Of the node's software.
+        watch: Puts commands into traces and tells telemetry of them; None does neither.
+    """
+
+    def __init__(
+        self, logins: Logins, sessions: Sessions, bus: Bus, version: str, watch: CommandWatch | None = None
+    ) -> None:
         self._logins = logins
         self._sessions = sessions
         self._bus = bus
         self._version = version
+        self._watch = watch
         self._handlers: dict[type[Command[Any]], Handler] = {}
 
     def serve(self, handlers: dict[type[Command[Any]], Handler]) -> None:
@@ -51,7 +63,7 @@ class Gateway:
         )
 
     async def handle(self, principal: PrincipalId | None, command: Command[R]) -> R:
-        """Answer one command.
+        """Answer one command, as a part of the caller's `current_trace`, else as the root of a new one.
 
         Args:
             principal: Who asks; None has not logged in and may only redeem or check a login.
@@ -60,6 +72,12 @@ class Gateway:
         Raises:
             UmbrellaError: Typed; anything unforeseen becomes `OurBug`.
         """
+        if self._watch is None:
+            return await self._handle(principal, command)
+        with self._watch.over(principal, command):
+            return await self._handle(principal, command)
+
+    async def _handle(self, principal: PrincipalId | None, command: Command[R]) -> R:
         if principal is None and not isinstance(command, (RedeemLogin, CheckLogin)):
             raise LoginRequired("this needs a login", "connect with a token first")
         handler = self._handlers.get(type(command))

@@ -38,10 +38,12 @@ from mcp_interface.errors import (
     WorldBroken,
 )
 from mcp_interface.events import ExecutionChanged, ToolCall
+from mcp_interface.execution import REASON_CANCELLED
 from mcp_interface.ids import ExecutionId, PrincipalId, new_id
-from mcp_interface.session import Session
+from mcp_interface.session import Session, check_open
 from mcp_interface.telemetry import Telemetry
 from mcp_interface.tool import Tool, ToolContext, ToolResult
+from mcp_interface.trace import current_trace_id
 
 BY_PROFILE = "profile "
 """How the metadata of a right begins that a session's profile gave, and takes back when it is changed."""
@@ -83,6 +85,11 @@ class Guard:
         self._is_active = is_active
         self._locks: WeakValueDictionary[PrincipalId, asyncio.Lock] = WeakValueDictionary()
         self._named: dict[ExecutionId, list[Grant]] = {}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """From now on a call that is cut off is so by the stop of the node: nobody has cancelled it."""
+        self._stopping = True
 
     async def run(self, request: ToolRequest) -> CallOutcome:
         """Run one tool call through the whole path.
@@ -95,7 +102,7 @@ class Guard:
             Interrupted: The server died, or the call was cancelled, while it ran.
             UmbrellaError: Whatever else went wrong; it is in the journal too.
         """
-        execution_id = ExecutionId(new_id("exec", self._entropy))
+        execution_id = request.execution_id or ExecutionId(new_id("exec", self._entropy))
         try:
             return await self._run(request, execution_id)
         finally:
@@ -111,6 +118,7 @@ class Guard:
         timeout = request.timeout_s or self._toolbox.timeout(request.server) or self._call_timeout
         request = msgspec.structs.replace(request, timeout_s=timeout)
         try:
+            check_open(self._sessions.get(request.session_id))  # before anybody is asked or anything granted
             tool = await self._toolbox.find(request.server, request.tool, timeout)
             external = request.server not in self._toolbox.builtin
             if external:
@@ -124,6 +132,10 @@ class Guard:
             if external and verdicts:
                 await self._book.settle(tool.info(), request.principal_id, request.session_id)
             await self._questions.refuse_what_was_refused(request)
+        except asyncio.CancelledError:
+            error = not_begun(request, stopping=self._stopping)
+            await asyncio.shield(self._note(request, execution_id, "failed", call=call, error=error))
+            raise
         except UmbrellaError as error:
             await self._note(request, execution_id, "failed", call=call, error=error)
             raise
@@ -174,10 +186,8 @@ class Guard:
                 tool, request, context, partial(self._require_still, request, verdicts)
             )
         except asyncio.CancelledError:
-            error = Interrupted(
-                f"{request.server}/{request.tool} was cancelled", "it may have taken effect already"
-            )
-            await asyncio.shield(self._note(request, execution_id, "failed", error=error))
+            cut_off = self._cut_off(request)
+            await asyncio.shield(self._note(request, execution_id, "failed", error=cut_off))
             raise
         except UmbrellaError as error:
             duration = self._clock.monotonic() - began
@@ -190,7 +200,8 @@ class Guard:
             raise
         duration = self._clock.monotonic() - began
         self._telemetry.emit("mcp.tool.stop", {"duration_s": duration}, names)
-        result = await self._keep(request, execution_id, result)
+        # shielded: what has come to its end is journaled so, also when it is cancelled in this moment
+        result = await asyncio.shield(self._keep(request, execution_id, result))
         return CallOutcome(
             execution_id=execution_id,
             session_id=request.session_id,
@@ -198,6 +209,16 @@ class Guard:
             duration_ms=round(duration * 1000, 3),
             capability_id=verdicts[0].capability_id,
         )
+
+    def _cut_off(self, request: ToolRequest) -> Interrupted:
+        name = f"{request.server}/{request.tool}"
+        if self._stopping:
+            return Interrupted(
+                f"the node stopped while {name} was running",
+                "it may or may not have taken effect; look before calling it again",
+            )
+        reason = {"reason": REASON_CANCELLED}
+        return Interrupted(f"{name} was cancelled", "it may have taken effect already", reason)
 
     async def _note_refusal(
         self, request: ToolRequest, tool: Tool, call: ToolCall, error: NotPermitted
@@ -277,7 +298,11 @@ class Guard:
     ) -> Verdict:
         """Return an allow, by what is held or by what profile or person add; or raise."""
         needed = need.resource
-        context = Context(session_id=request.session_id, note=f"{request.server}/{request.tool}")
+        context = Context(
+            session_id=request.session_id,
+            trace_id=current_trace_id(),
+            note=f"{request.server}/{request.tool}",
+        )
         # what a person calls by name is named by them; an agent's principal is never a person
         named = await designate(self._kernel, request.principal_id, needed, _THIS_CALL)
         if named is not None:
@@ -355,6 +380,15 @@ class Guard:
         )
         event.validate()
         await self._sessions.add(request.session_id, event)
+
+
+def not_begun(request: ToolRequest, *, stopping: bool) -> Interrupted:
+    """The error of a call that was cut off before its tool had it, by somebody or by the stop of the node."""
+    name = f"{request.server}/{request.tool}"
+    if stopping:
+        return Interrupted(f"the node stopped before {name} began", "it has had no effect; call it again")
+    reason = {"reason": REASON_CANCELLED}
+    return Interrupted(f"{name} was cancelled before it began", "it has had no effect", reason)
 
 
 def bounded(result: ToolResult) -> ToolResult:

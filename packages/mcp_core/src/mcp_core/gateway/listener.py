@@ -30,6 +30,7 @@ from mcp_interface.codec import decode_json, encode_json
 from mcp_interface.errors import CallerMistaken, LoginRequired, NodeUnavailable, TooMuch, UmbrellaError
 from mcp_interface.ids import PrincipalId
 from mcp_interface.store import Record
+from mcp_interface.trace import parse_traceparent, tracing
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +187,9 @@ class Connection:
 
     async def _answer(self, principal: PrincipalId, request: Request) -> None:
         try:
-            value: Any = await self._gateway.handle(principal, request.command)
+            trace = None if request.trace is None else parse_traceparent(request.trace)
+            with tracing(trace):
+                value: Any = await self._gateway.handle(principal, request.command)
             await self._send(Result(id=request.id, value=msgspec.Raw(encode_json(value))))
         except UmbrellaError as error:
             await self._send(Failure(id=request.id, error=error.body()))

@@ -3,9 +3,11 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
 
+from mcp_interface.backlog import Backlog
 from mcp_interface.client import (
     MAX_FRAME,
     ClientFrame,
@@ -26,13 +28,14 @@ from mcp_interface.codec import decode_json, encode_json
 from mcp_interface.commands import Command, result_type
 from mcp_interface.errors import DeadlineExceeded, NodeUnavailable, OurBug, TooMuch, UmbrellaError, error_from
 from mcp_interface.ids import SessionId
+from mcp_interface.trace import current_traceparent
 
 R = TypeVar("R")
 CONNECT_TIMEOUT = 10.0
 SEND_TIMEOUT = 10.0
 """Seconds after which a node that does not take a follow is given up."""
-FOLLOW_QUEUE = 20_000
-"""Notices that may wait for a slow reader before its follow ends."""
+PAUSE = 64
+"""Frames after which readers get their turn."""
 
 
 class SocketClient:
@@ -44,7 +47,7 @@ class SocketClient:
         self._reading: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Result]] = {}
-        self._follows: dict[int, asyncio.Queue[Happened | PassedBy | Failure]] = {}
+        self._follows: dict[int, Backlog] = {}
         self._lost: UmbrellaError = NodeUnavailable("not connected", "call connect first")
 
     async def connect(self, info: ClientInfo) -> Welcome:
@@ -79,7 +82,8 @@ class SocketClient:
         self._answers[key] = answer
         try:
             async with asyncio.timeout(timeout):
-                await self._send(Request(id=key, command=command))  # type: ignore[arg-type]  # every Command is in AnyCommand
+                trace = current_traceparent()
+                await self._send(Request(id=key, command=command, trace=trace))  # type: ignore[arg-type]  # every Command is in AnyCommand
                 result = await answer
         except TimeoutError as error:
             raise DeadlineExceeded(
@@ -96,23 +100,16 @@ class SocketClient:
     async def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
         """What happens; as `Client.follow`."""
         key = next(self._ids)
-        queue: asyncio.Queue[Happened | PassedBy | Failure] = asyncio.Queue(FOLLOW_QUEUE)
-        self._follows[key] = queue
+        backlog = self._follows[key] = Backlog(after)
         try:
             try:
                 async with asyncio.timeout(SEND_TIMEOUT):
                     await self._send(Follow(id=key, session_id=session_id, after=after))
             except TimeoutError as error:
                 raise NodeUnavailable("the node does not read", "restart it") from error
-            while True:
-                frame = await queue.get()
-                match frame:
-                    case Happened():
-                        yield frame.record
-                    case PassedBy():
-                        yield frame.passing
-                    case Failure():
-                        raise error_from(frame.error)
+            async with aclosing(backlog.notices()) as notices:
+                async for notice in notices:
+                    yield notice
         finally:
             if self._follows.pop(key, None) is not None:
                 self._forget(key)
@@ -147,12 +144,15 @@ class SocketClient:
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
-            while True:
-                self._take(decode_json(await reader.readuntil(b"\n"), NodeFrame))
+            for number in itertools.count():
+                line = await reader.readuntil(b"\n")
+                self._take(decode_json(line, NodeFrame), len(line))
+                if number % PAUSE == 0:
+                    await asyncio.sleep(0)  # what has come at once does not overrun readers that are ready
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, UmbrellaError):
             self._gone(NodeUnavailable("the node is gone", "start it again with: umbrella node start"))
 
-    def _take(self, frame: NodeFrame) -> None:
+    def _take(self, frame: NodeFrame, size: int) -> None:
         match frame:
             case Result():
                 answer = self._answers.get(frame.id)
@@ -162,23 +162,11 @@ class SocketClient:
                 answer = self._answers.get(frame.id)
                 if answer is not None and not answer.done():
                     answer.set_exception(error_from(frame.error))
-                self._hand(frame.id, frame)
+                if (backlog := self._follows.pop(frame.id, None)) is not None:
+                    backlog.end(error_from(frame.error))
             case Happened() | PassedBy():
-                self._hand(frame.id, frame)
-
-    def _hand(self, key: int, frame: Happened | PassedBy | Failure) -> None:
-        queue = self._follows.get(key)
-        if queue is None:
-            return
-        if queue.full() and isinstance(frame, PassedBy):
-            return
-        if queue.full():
-            self._follows.pop(key)
-            queue.get_nowait()
-            slow = TooMuch("this reader was too slow for what happens", "follow again from the last position")
-            queue.put_nowait(Failure(id=key, error=slow.body()))
-            return
-        queue.put_nowait(frame)
+                if (backlog := self._follows.get(frame.id)) is not None:
+                    backlog.offer(frame.record if isinstance(frame, Happened) else frame.passing, size)
 
     def _gone(self, why: UmbrellaError) -> None:
         self._lost = why
@@ -188,7 +176,5 @@ class SocketClient:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(why)
-        for key, queue in list(self._follows.items()):
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(Failure(id=key, error=why.body()))
+        for backlog in self._follows.values():
+            backlog.end(why)

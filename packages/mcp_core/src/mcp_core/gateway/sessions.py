@@ -6,25 +6,29 @@ what ended while the journal refused writes is recorded as soon as it takes them
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
-from mcp_core.gateway.state import SessionState, apply, stream_of, summarize
-from mcp_core.runtime.actor import Actor
+from mcp_core.gateway.forking import NODES_OWN, cut, fork_of
+from mcp_core.gateway.state import SessionState, apply, check_allowed, ends, stream_of, summarize
+from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.commit import History, Journal
-from mcp_core.runtime.ref import Ref
+from mcp_core.runtime.light import Actor
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.approval import Answer
-from mcp_interface.clock import Clock, Entropy
+from mcp_interface.clock import Clock, Entropy, Instant
+from mcp_interface.codec import encode_disk
 from mcp_interface.errors import (
+    CallerMistaken,
     ErrorBody,
     Interrupted,
-    LostRace,
     NotFound,
     StorageUnavailable,
+    TooMuch,
     VersionConflict,
+    WrongState,
 )
 from mcp_interface.events import (
     AgentJoined,
@@ -34,27 +38,38 @@ from mcp_interface.events import (
     SessionChanged,
     SessionCreated,
     SessionEnded,
+    SessionEnding,
     SessionEvent,
     TurnEnded,
     TurnStarted,
     UserMessage,
 )
 from mcp_interface.ids import SYSTEM, AgentId, MessageId, PrincipalId, SessionId, is_id, new_id
-from mcp_interface.session import Profile, Session
+from mcp_interface.session import Limits, Profile, Session
 from mcp_interface.store import Record
+from mcp_interface.trace import Trace, current_trace, tracing
 
-SCHEMA = "session/2"
+SCHEMA = "session/3"
 UNANSWERED = "unanswered"
 CONSOLE = "command line"
 """Title of the session that records a person's single tool calls."""
 OWED_AGAIN_S = 1.0
 """Seconds between attempts to record what could not be recorded when it ended."""
+FORK_PAGE = 256
+"""Events that are read at once for a fork; they may be large."""
+MAX_FORK = 48 * 1024 * 1024
+"""Bytes of the longest history that can be forked; it is written in one append."""
+
+
+S = TypeVar("S", Session, Session | None)
 
 
 class Add(msgspec.Struct, frozen=True):
     """Ask: commit these events; answers the records."""
 
     events: list[SessionEvent]
+    trace: Trace | None = None
+    """Of whoever asks."""
 
 
 class Say(msgspec.Struct, frozen=True):
@@ -62,6 +77,8 @@ class Say(msgspec.Struct, frozen=True):
 
     author: PrincipalId
     text: str
+    trace: Trace | None = None
+    """Of whoever asks."""
 
 
 class GetState(msgspec.Struct, frozen=True):
@@ -80,15 +97,17 @@ class SessionActor(Actor):
     happened.
     """
 
+    passivates = True
+    interruptible = False  # what was decided is recorded, whoever still waits for it
+
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         session_id: SessionId,
         journal: Journal,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
-        super().__init__(loop)
+        super().__init__()
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
@@ -103,17 +122,17 @@ class SessionActor(Actor):
         self._owed: list[SessionEvent] = []
         self._reminder: asyncio.Task[None] | None = None
 
-    async def started(self) -> None:
+    async def on_start(self) -> None:
         """Load, and close what an earlier process left open."""
         await self._history.load()
         if self._history.state.stale(self._journal.epoch):
             await self._interrupt()
 
-    async def receive(self, message: Any) -> Any:
+    async def on_receive(self, message: Any) -> Any:
         """Answer the asks above."""
         match message:
             case Add():
-                return await self._commit(message.events)
+                return await self._commit(message.events, message.trace)
             case Say():
                 message_id = MessageId(new_id("msg", self._entropy))
                 return await self._commit(
@@ -124,7 +143,8 @@ class SessionActor(Actor):
                             author=message.author,
                             text=message.text,
                         )
-                    ]
+                    ],
+                    message.trace,
                 )
             case Settle():
                 await self._try_to_settle()
@@ -134,42 +154,44 @@ class SessionActor(Actor):
                 return msgspec.structs.replace(
                     state, window=list(state.window), running=dict(state.running), asked=dict(state.asked)
                 )
-        return await super().receive(message)
+        raise CallerMistaken(f"a session takes no {type(message).__name__}", "send one of the asks above")
 
-    async def stopped(self) -> None:
+    async def on_stop(self) -> None:
         """Try nothing again."""
         if self._reminder is not None:
             self._reminder.cancel()
             await asyncio.gather(self._reminder, return_exceptions=True)
 
-    async def _commit(self, events: Sequence[SessionEvent]) -> list[Record]:
+    def may_rest(self) -> bool:
+        """Not while something is owed to the journal."""
+        return not self._owed
+
+    def on_leave(self) -> None:
+        """Its successor has nothing to be reminded of."""
+        if self._reminder is not None:
+            self._reminder.cancel()
+
+    async def _commit(self, events: Sequence[SessionEvent], trace: Trace | None) -> list[Record]:
         try:
             await self._settle()
-            return await self._write(events)
+            with tracing(trace):
+                return await self._write(events)
         except StorageUnavailable:
-            self._owed += [event for event in events if self._ends(event)]
+            self._owed += [event for event in events if ends(self._history.state, event)]
             self._remind()
             raise
 
     async def _write(self, events: Sequence[SessionEvent]) -> list[Record]:
-        try:
-            self._check_not_over(events)
-            return await self._history.commit(*events)
-        except VersionConflict:
-            # Nobody else writes here: an append that was reported as refused is in the journal after all. It has
-            # been read by now.
-            self._check_not_over(events)
-            return await self._history.commit(*events)
+        def decide(state: SessionState) -> Sequence[SessionEvent]:
+            check_allowed(state, events)
+            return events
 
-    def _check_not_over(self, events: Sequence[SessionEvent]) -> None:
-        session = self._history.state.session
-        over = session is not None and session.status == "terminated"
-        if session is not None and over and not all(self._ends(event) for event in events):
-            raise LostRace(f"{session.id} has ended", "begin a new session")
+        # Nobody else writes here; but an append that was reported as refused may be in the journal after all.
+        return await self._history.decide(decide)
 
     async def _settle(self) -> None:
         while self._owed:
-            if self._ends(self._owed[0]):
+            if ends(self._history.state, self._owed[0]):
                 try:
                     await self._history.commit(self._owed[0])
                 except VersionConflict:
@@ -190,18 +212,6 @@ class SessionActor(Actor):
         await self._clock.sleep(OWED_AGAIN_S)
         if self.actor_ref.is_alive():
             self.actor_ref.tell(Settle())
-
-    def _ends(self, event: SessionEvent) -> bool:
-        """Whether an event is the end of something that was going on when the session ended."""
-        state = self._history.state
-        match event:
-            case ExecutionChanged():
-                return event.status != "started" and event.execution_id in state.running
-            case TurnEnded():
-                return state.turn is not None and event.turn_id == state.turn.id
-            case ApprovalAnswered():
-                return event.approval_id in state.asked
-        return False
 
     async def _interrupt(self) -> None:
         state, now, epoch = self._history.state, self._clock.now(), self._journal.epoch
@@ -255,8 +265,15 @@ class Sessions:
         self._entropy = entropy
         self._list: dict[SessionId, Session] = {}
         self._versions: dict[SessionId, int] = {}
-        self._refs: dict[SessionId, Ref] = {}
+        self._refs: dict[SessionId, Ref[Any]] = {}
         self._consoles: dict[PrincipalId, asyncio.Task[Session]] = {}
+        self._broken: set[SessionId] = set()
+        """Those whose actor was given up; nothing is journaled about that, it is the journal that does not do."""
+        self._watchers: list[Callable[[Record], None]] = []
+
+    def watch(self, watcher: Callable[[Record], None]) -> None:
+        """Show a projection every record of every session, in order: those that `load` reads, then what happens."""
+        self._watchers.append(watcher)
 
     async def load(self) -> tuple[int, list[SessionId]]:
         """Read the list and settle what an earlier process left open.
@@ -268,19 +285,23 @@ class Sessions:
         open_work: dict[SessionId, set[str]] = {}
         while page := await self._journal.read_all(after=after, streams="session:*"):
             for record in page:
-                self._note(record)
+                self._heard(record)
                 _track(open_work, record)
             after = page[-1].position
         self._journal.bus.listen(self._heard)
         waiting = [session_id for session_id, work in open_work.items() if UNANSWERED in work]
         unsettled = [session_id for session_id, work in open_work.items() if work - {UNANSWERED}]
         for session_id in unsettled:
-            await self._ref(session_id).ask(GetState())
-        return len(unsettled), [session_id for session_id in waiting if not self._ended(session_id)]
+            await self._ref(session_id).call(GetState())
+        return len(unsettled), [
+            session_id for session_id in waiting if self._list[session_id].status == "active"
+        ]
 
     def _heard(self, record: Record) -> None:
         if record.stream.startswith("session:"):
             self._note(record)
+            for watcher in self._watchers:
+                watcher(record)
 
     def _note(self, record: Record) -> None:
         session_id = SessionId(record.stream.removeprefix("session:"))
@@ -297,9 +318,14 @@ class Sessions:
         Raises:
             NotFound: There is none, or it belongs to somebody else.
         """
-        session = self._list.get(session_id)
+        session = self._seen(self._list.get(session_id))
         if session is None or (owner is not None and session.created_by != owner):
             raise NotFound(f"no session {session_id!r}", "list the sessions with: umbrella sessions list")
+        return session
+
+    def _seen(self, session: S) -> S:
+        if session is not None and session.id in self._broken and session.status != "terminated":
+            return msgspec.structs.replace(session, status="error")
         return session
 
     def count(self) -> int:
@@ -310,14 +336,20 @@ class Sessions:
         """A person's sessions, latest activity first."""
         mine = [
             session
-            for session in self._list.values()
+            for session in map(self._seen, self._list.values())
             if session.created_by == owner and (ended or session.status != "terminated")
         ]
         mine.sort(key=lambda session: (session.updated_at, session.id), reverse=True)
         return mine
 
     async def create(
-        self, owner: PrincipalId, title: str, profile: Profile, model: str, metadata: dict[str, Any]
+        self,
+        owner: PrincipalId,
+        title: str,
+        profile: Profile,
+        model: str,
+        metadata: dict[str, Any],
+        limits: Limits | None = None,
     ) -> Session:
         """Begin a session; durable when it returns."""
         session_id = SessionId(new_id("session", self._entropy))
@@ -329,9 +361,44 @@ class Sessions:
             profile=profile,
             model=model,
             metadata=metadata,
+            limits=limits or Limits(),
         )
         await self.add(session_id, event)
         return self.get(session_id)
+
+    async def fork(
+        self,
+        parent: Session,
+        owner: PrincipalId,
+        version: int | None,
+        position: int | None,
+        title: str | None,
+    ) -> Session:
+        """Begin a session with a copy of another one's history; durable as a whole when it returns.
+
+        Raises:
+            CallerMistaken: The parent has no event there.
+            TooMuch: There is more to copy than one append takes.
+        """
+        records = cut(await self._whole(parent.id), version, position)
+        session_id = SessionId(new_id("session", self._entropy))
+        now = self._clock.now()
+        events = fork_of(records, session_id=session_id, by=owner, now=now, title=title)
+        await self.add(session_id, *events)
+        return self.get(session_id)
+
+    async def _whole(self, session_id: SessionId) -> list[Record]:
+        records: list[Record] = []
+        size = 0
+        while page := await self._journal.read(stream_of(session_id), after=len(records), limit=FORK_PAGE):
+            records += page
+            size += sum(len(encode_disk(record.event)) for record in page)
+            if size > MAX_FORK:
+                raise TooMuch(
+                    f"the history of {session_id} is longer than {MAX_FORK} bytes, the most that can be forked",
+                    "begin a new session",
+                )
+        return records
 
     async def console(self, owner: PrincipalId) -> Session:
         """The session that records a person's single tool calls; created on first use."""
@@ -345,11 +412,11 @@ class Sessions:
         for session in self._list.values():
             if (
                 session.created_by == owner
-                and session.metadata.get("kind") == "console"
-                and session.status == "active"
+                and session.metadata.get(NODES_OWN) == "console"
+                and session.status != "terminated"
             ):
                 return session
-        return await self.create(owner, CONSOLE, "careful", "", {"kind": "console"})
+        return await self.create(owner, CONSOLE, "careful", "", {NODES_OWN: "console"})
 
     def _ended(self, session_id: SessionId) -> bool:
         return self._list[session_id].status == "terminated"
@@ -360,19 +427,21 @@ class Sessions:
         Raises:
             LostRace: The session has ended.
         """
-        records: list[Record] = await self._ref(session_id).ask(Add(list(events)))
+        records: list[Record] = await self._ref(session_id).call(Add(list(events), current_trace()))
+        self._broken.discard(session_id)
         for record in records:  # who has committed need not wait for the bus to see it in the list
             self._note(record)
         return records
 
     async def post(self, session_id: SessionId, author: PrincipalId, text: str) -> Record:
         """Commit what a person said."""
-        records: list[Record] = await self._ref(session_id).ask(Say(author, text))
+        records: list[Record] = await self._ref(session_id).call(Say(author, text, current_trace()))
         return records[0]
 
     async def state(self, session_id: SessionId) -> SessionState:
         """A copy of a session's state."""
-        state: SessionState = await self._ref(session_id).ask(GetState())
+        state: SessionState = await self._ref(session_id).call(GetState())
+        self._broken.discard(session_id)
         return state
 
     async def change(
@@ -395,27 +464,48 @@ class Sessions:
         """Record that an agent belongs to the session."""
         await self.add(session_id, AgentJoined(timestamp=self._clock.now(), agent_id=agent_id))
 
+    def idle(self, now: Instant) -> list[Session]:
+        """Active sessions in which nothing has happened for as long as their limit says."""
+        return [
+            session
+            for session in self._list.values()
+            if session.status == "active"
+            and not session.busy
+            and session.limits.idle_timeout_s is not None
+            and (now - session.updated_at).total_seconds() >= session.limits.idle_timeout_s
+        ]
+
+    def ending(self) -> list[Session]:
+        """Sessions whose end has begun."""
+        return [session for session in self._list.values() if session.status == "terminating"]
+
     async def end(self, session_id: SessionId, reason: str) -> None:
         """End a session and let its actor go; harmless when repeated."""
-        if self._ended(session_id):
-            return
+        events: list[SessionEvent] = [SessionEnded(timestamp=self._clock.now(), reason=reason)]
+        if self._list[session_id].status != "terminating":
+            events.insert(0, SessionEnding(timestamp=self._clock.now(), by=SYSTEM, reason=reason))
         try:
-            await self.add(session_id, SessionEnded(timestamp=self._clock.now(), reason=reason))
-        except LostRace:
-            return  # somebody else ended it in the same moment
+            if not self._ended(session_id):
+                await self.add(session_id, *events)
+        except WrongState:
+            if not self._ended(session_id):
+                raise  # and not what somebody else did in the same moment
+        await self.rest(session_id)
+
+    async def rest(self, session_id: SessionId) -> None:
+        """Let a session's actor leave memory; the next that needs it brings it back."""
         if self._refs.pop(session_id, None) is not None:
             await self._supervisor.stop(stream_of(session_id))
 
-    def _ref(self, session_id: SessionId) -> Ref:
+    def _ref(self, session_id: SessionId) -> Ref[Any]:
         ref = self._refs.get(session_id)
         if ref is None:
             if not is_id("session", session_id):
                 raise NotFound(f"no session {session_id!r}", "list the sessions with: umbrella sessions list")
-            loop = asyncio.get_running_loop()
             ref = self._supervisor.start(
                 ChildSpec(
                     name=stream_of(session_id),
-                    make=lambda: SessionActor(loop, session_id, self._journal, self._clock, self._entropy),
+                    make=lambda: SessionActor(session_id, self._journal, self._clock, self._entropy),
                     on_give_up=lambda _: self._forget(session_id),
                 )
             )
@@ -424,6 +514,7 @@ class Sessions:
 
     def _forget(self, session_id: SessionId) -> None:
         self._refs.pop(session_id, None)
+        self._broken.add(session_id)
 
 
 def _track(open_work: dict[SessionId, set[str]], record: Record) -> None:
@@ -438,7 +529,7 @@ def _track(open_work: dict[SessionId, set[str]], record: Record) -> None:
         case TurnEnded(turn_id=key):
             work.discard(key)
         case ExecutionChanged(execution_id=key, status=status):
-            (work.add if status == "started" else work.discard)(key)
+            (work.add if status in {"queued", "started"} else work.discard)(key)
         case ApprovalAsked(approval=approval):
             work.add(approval.id)
         case ApprovalAnswered(approval_id=key):

@@ -1,6 +1,7 @@
-"""What a session's events add up to. Pure: state and record in, state out; a replay gives the same."""
+"""What a session's events add up to, and which may come next. Pure: a replay gives the same."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -14,21 +15,34 @@ from mcp_interface.events import (
     SessionChanged,
     SessionCreated,
     SessionEnded,
+    SessionEnding,
+    SessionEvent,
+    SessionResumed,
+    SessionSuspended,
     TurnEnded,
     TurnStarted,
     UserMessage,
 )
 from mcp_interface.ids import AgentId, ApprovalId, ExecutionId, PrincipalId, SessionId, TurnId
 from mcp_interface.provider import ChatMessage, ToolOutput
-from mcp_interface.session import Session
+from mcp_interface.session import Session, SessionStatus, check_step, wrong_state
 from mcp_interface.store import Record
 
 TITLE = 80
 """Characters of the first message that become the title of an untitled session."""
+STEPS_TO: Final[dict[type, SessionStatus]] = {
+    SessionSuspended: "suspended",
+    SessionResumed: "active",
+    SessionEnding: "terminating",
+    SessionEnded: "terminated",
+}
+"""The status that each of these events leads to."""
+CLOSED: Final = frozenset({"suspended", "terminating"})
+"""In these nothing new begins, and what goes on comes to its end."""
 
 
 class Running(msgspec.Struct, kw_only=True):
-    """A tool call that has started and not ended."""
+    """A tool call that was accepted or has started, and has not ended."""
 
     epoch: int
     principal_id: PrincipalId
@@ -79,6 +93,58 @@ class SessionState(msgspec.Struct, kw_only=True):
         return any(item < epoch for item in begun)
 
 
+def status_after(status: SessionStatus, event: object) -> SessionStatus:
+    """The status behind an event, whether or not it was allowed to happen."""
+    if type(event) in STEPS_TO:
+        return STEPS_TO[type(event)]
+    return "active" if status == "initializing" else status
+
+
+def check_allowed(state: SessionState, events: Sequence[SessionEvent]) -> None:
+    """Return if these events may happen to this session, one after the other.
+
+    What was going on may always come to its end.
+
+    Raises:
+        WrongState: The session has ended, or begins nothing at present, or cannot become what the event says.
+    """
+    session = state.session
+    if session is None:
+        return
+    status = session.status
+    for event in events:
+        if not ends(state, event):
+            if type(event) in STEPS_TO:
+                check_step(session.id, status, STEPS_TO[type(event)])
+            elif status == "terminated":
+                raise wrong_state(session.id, status, "nothing can be added to it")
+            elif status in CLOSED and begins(event):
+                raise wrong_state(session.id, status, "nothing begins in it")
+        status = status_after(status, event)
+
+
+def begins(event: SessionEvent) -> bool:
+    """Whether something begins with an event: something said, a turn, a call, a question, an agent's stay."""
+    match event:
+        case UserMessage() | TurnStarted() | ApprovalAsked() | AgentJoined():
+            return True
+        case ExecutionChanged():
+            return event.status in {"queued", "started"}
+    return False
+
+
+def ends(state: SessionState, event: SessionEvent) -> bool:
+    """Whether an event is the end of something that is going on."""
+    match event:
+        case ExecutionChanged():
+            return not begins(event) and event.execution_id in state.running
+        case TurnEnded():
+            return state.turn is not None and event.turn_id == state.turn.id
+        case ApprovalAnswered():
+            return event.approval_id in state.asked
+    return False
+
+
 def summarize(session: Session | None, record: Record) -> Session | None:
     """Move a session's listed record on by one event; None for a stream that does not begin properly."""
     event = record.event
@@ -89,16 +155,22 @@ def summarize(session: Session | None, record: Record) -> Session | None:
             title=event.title,
             created_at=event.timestamp,
             updated_at=event.timestamp,
+            status="initializing",
             profile=event.profile,
             model=event.model,
+            limits=event.limits,
             metadata=event.metadata,
+            forked_from=event.forked_from,
         )
     if session is None:
         return None
-    changes: dict[str, Any] = {"updated_at": max(event.timestamp, session.updated_at)}
+    changes: dict[str, Any] = {
+        "updated_at": max(event.timestamp, session.updated_at),
+        "status": status_after(session.status, event),
+    }
     match event:
         case SessionEnded():
-            changes |= {"status": "terminated", "busy": False}
+            changes["busy"] = False
         case SessionChanged():
             given = {"profile": event.profile, "model": event.model, "title": event.title}
             changes |= {name: value for name, value in given.items() if value is not None}
@@ -126,6 +198,9 @@ def apply(state: SessionState, record: Record) -> None:
             state.window.append(ChatMessage(role="assistant", text=event.text, tool_uses=event.tool_uses))
             state.heard = max(state.heard, event.heard)
         case TurnStarted():
+            _close_calls(
+                state, "not run: the conversation went on without it"
+            )  # of a fork in the middle of a turn
             state.turn = Turn(id=event.turn_id, agent_id=event.agent_id, epoch=record.epoch)
             state.heard = state.spoken
         case TurnEnded():
@@ -142,7 +217,7 @@ def apply(state: SessionState, record: Record) -> None:
 def _execution(state: SessionState, event: ExecutionChanged, epoch: int) -> None:
     call = event.call
     use = call.tool_use_id if call is not None else ""
-    if event.status == "started" and call is not None:
+    if event.status in {"queued", "started"} and call is not None:
         state.running[event.execution_id] = Running(
             epoch=epoch,
             principal_id=event.principal_id,

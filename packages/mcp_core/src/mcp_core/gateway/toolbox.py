@@ -1,13 +1,15 @@
 """Every tool that can be called, first-party and remote, under one lookup."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from mcp_core.protocol.arguments import ArgumentCheck
 from mcp_core.protocol.reach import did_you_mean
+from mcp_core.runtime.breaker import Breaker, Breakers, failed
 from mcp_interface.address import tool_resource
 from mcp_interface.capability import Facts, Need
-from mcp_interface.errors import NotFound
+from mcp_interface.errors import NotFound, ServerUnavailable
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.tool import Tool, ToolContext, ToolInfo, ToolResult
 
@@ -50,6 +52,14 @@ class ServerHost(Protocol):
         ...
 
 
+def speaks_against(error: BaseException) -> bool:
+    """Whether a failed call counts for the circuit breaker of its tool.
+
+    That a server cannot be reached does not: its connection rests by itself, and says when it is back.
+    """
+    return failed(error) and not isinstance(error, ServerUnavailable)
+
+
 class RemoteTool:
     """A tool of an MCP server as a `Tool`. It needs the right to run exactly that tool."""
 
@@ -58,8 +68,10 @@ class RemoteTool:
         host: ServerHost,
         info: ToolInfo,
         timeout: float,
+        breaker: Breaker,
         last_look: Callable[[], None] | None = None,
     ) -> None:
+        self._breaker = breaker
         self._host = host
         self._info = info
         self._timeout = timeout
@@ -67,7 +79,7 @@ class RemoteTool:
 
     def with_last_look(self, last_look: Callable[[], None]) -> "RemoteTool":
         """The same tool, for one call that may have to wait for the server: it raises if that is to stay unsent."""
-        return RemoteTool(self._host, self._info, self._timeout, last_look)
+        return RemoteTool(self._host, self._info, self._timeout, self._breaker, last_look)
 
     def info(self) -> ToolInfo:
         """The server's own description."""
@@ -90,23 +102,34 @@ class RemoteTool:
 
         Raises:
             NotPermitted: It has; or as the last look says.
+            CircuitOpen: It has failed again and again, and is left alone for a while.
         """
-        return await self._host.call(
-            self._info.server,
-            self._info.name,
-            args,
-            timeout=self._timeout,
-            progress=context.progress,
-            expected=self._info,
-            last_look=self._last_look,
+        return await self._breaker.run(
+            partial(
+                self._host.call,
+                self._info.server,
+                self._info.name,
+                args,
+                timeout=self._timeout,
+                progress=context.progress,
+                expected=self._info,
+                last_look=self._last_look,
+            )
         )
 
 
 class Toolbox:
-    """Finds tools by server and name."""
+    """Finds tools by server and name.
 
-    def __init__(self, host: ServerHost, builtin: dict[str, Sequence[Tool]]) -> None:
+    Args:
+        host: The MCP servers.
+        builtin: First-party tools by the name of their server.
+        breakers: Leave a remote tool alone that keeps failing.
+    """
+
+    def __init__(self, host: ServerHost, builtin: dict[str, Sequence[Tool]], breakers: Breakers) -> None:
         self.host = host
+        self._breakers = breakers
         self._builtin = {
             server: {tool.info().name: tool for tool in tools} for server, tools in builtin.items()
         }
@@ -163,7 +186,8 @@ class Toolbox:
             return found
         if server not in {status.name for status in self.host.statuses()}:
             raise self._no_server(server)
-        return RemoteTool(self.host, await self.host.find(server, tool, timeout), timeout)
+        info = await self.host.find(server, tool, timeout)
+        return RemoteTool(self.host, info, timeout, self._breakers.of(f"{server}/{tool}"))
 
     def _no_server(self, server: str) -> NotFound:
         names = [status.name for status in self.statuses()]

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from mcp_core.protocol.backoff import pause
 from mcp_core.protocol.definition import require_same
 from mcp_core.protocol.expansion import Expanded, expand
 from mcp_core.protocol.reach import NotSent, did_you_mean, first_reason
 from mcp_core.protocol.server_log import ServerLog
 from mcp_core.protocol.watch import Watch
+from mcp_core.runtime.backoff import pause
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.errors import DeadlineExceeded, NotFound, OurBug, ServerUnavailable
 from mcp_interface.server import ServerSpec, ServerState, ServerStatus

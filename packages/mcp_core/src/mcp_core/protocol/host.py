@@ -75,8 +75,7 @@ class Host:
         if self._closed:
             raise NodeUnavailable("the node is stopping", "start it again")
         await self._supervisor.stop(_owner(name), STOP_SECONDS)
-        loop = asyncio.get_running_loop()
-        make = partial(ConnectionOwner, loop, partial(self._connect, name, spec))
+        make = partial(ConnectionOwner, partial(self._connect, name, spec))
         self._supervisor.start(ChildSpec(name=_owner(name), make=make))
         return self._connections[name]
 

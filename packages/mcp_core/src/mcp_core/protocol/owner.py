@@ -4,37 +4,36 @@ The connection rebuilds itself when its server dies; the actor is there for the 
 loop dies, which is a bug of ours: the supervisor then answers with a fresh connection under the same name.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from mcp_core.protocol.connections import Connection
-from mcp_core.runtime.actor import Actor
+from mcp_core.runtime.light import Actor
+from mcp_interface.errors import CallerMistaken
 
 
 class ConnectionOwner(Actor):
     """Starts, watches and stops one `Connection`.
 
     Args:
-        loop: The node's event loop.
         make: Makes a connection that has not been started; called once per incarnation.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Connection]) -> None:
-        super().__init__(loop)
+    def __init__(self, make: Callable[[], Connection]) -> None:
+        super().__init__()
         self._connection = make()
 
-    async def started(self) -> None:
+    async def on_start(self) -> None:
         """Begin to connect."""
         self._connection.start(self._died)
 
-    async def receive(self, message: Any) -> Any:
+    async def on_receive(self, message: Any) -> Any:
         """The connection's loop has ended with an error: crash with it."""
         if isinstance(message, BaseException):
             raise message
-        return await super().receive(message)
+        raise CallerMistaken(f"a connection takes no {type(message).__name__}")
 
-    async def stopped(self) -> None:
+    async def on_stop(self) -> None:
         """Disconnect; bounded."""
         await self._connection.stop()
 

@@ -1,26 +1,28 @@
 """From the journal to whoever watches: every record once, in order, without a gap.
 
 Appends to several streams finish in any order; the bus holds a record back until all earlier positions have
-passed. What is not remembered (text deltas, progress) goes straight through and is the first to be dropped
-for a slow reader.
+passed. What is not remembered (text deltas, progress) goes straight through.
+
+A reader that is behind reads the store, at its own pace and for as long as it takes; nothing waits for it
+meanwhile. Once it is level with the bus it is handed what happens through a `Backlog`: it may fall behind by
+so much, loses passing notices first, and is then told from where to follow again. Nobody waits for a reader.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
+from mcp_interface.backlog import Backlog, Bounds
 from mcp_interface.client import Notice, Passing, ServerChanged
-from mcp_interface.errors import TooMuch
+from mcp_interface.codec import encode_disk
 from mcp_interface.ids import SessionId
 from mcp_interface.store import EventStore, Record
 
 log = logging.getLogger(__name__)
 
-QUEUE = 10_000
-"""Records that may wait for one reader before it is cut off."""
-PASSING = 2_000
-"""Waiting notices beyond which passing ones are dropped."""
+PAGE = 256
+"""Records read at once for a reader that catches up; they may be large."""
 GAP_PATIENCE = 0.5
 """Seconds a missing position is waited for before the store is asked."""
 
@@ -28,10 +30,18 @@ Listener = Callable[[Record], None]
 
 
 class Bus:
-    """Distributes what happens on one node; used on its event loop only."""
+    """Distributes what happens on one node; used on its event loop only.
 
-    def __init__(self, store: EventStore, position: int) -> None:
+    Args:
+        store: Where readers catch up.
+        position: Of its last record.
+        bounds: How far each reader may fall behind; None is the usual.
+    """
+
+    def __init__(self, store: EventStore, position: int, bounds: Bounds | None = None) -> None:
         self._store = store
+        self._bounds = bounds
+        self._closed = False
         self.position = position
         """Position of the last record that was given out."""
         self._early: dict[int, Record] = {}
@@ -54,8 +64,11 @@ class Bus:
 
     def pass_by(self, passing: Passing) -> None:
         """Give out something that is not remembered."""
-        for reader in self._readers:
-            reader.offer_passing(passing)
+        readers = [reader for reader in self._readers if reader.wants_passing(passing)]
+        if readers:
+            size = len(encode_disk(passing))
+            for reader in readers:
+                reader.backlog.offer(passing, size)
 
     async def follow(
         self, session_id: SessionId | None = None, after: int = 0
@@ -63,45 +76,49 @@ class Bus:
         """All records behind `after` (of one session, or of the node), then what happens.
 
         Raises:
-            TooMuch: The reader was too slow; follow again from the last position seen.
+            TooMuch: The reader was too slow; `details["position"]` is where to follow again.
         """
         pattern = "*" if session_id is None else f"session:{session_id}"
-        reader = _Reader(session_id)
+        while after < (target := self.position):
+            page = await self._store.read_all(after=after, limit=PAGE, streams=pattern)
+            known = [record for record in page if record.position <= target]
+            for record in known:
+                after = record.position
+                yield record
+            if len(known) < len(page) or not page:
+                after = target  # there is nothing more of it up to there
+        # no await between the last look and this: what happens from here on is offered
+        reader = _Reader(session_id, Backlog(after, self._bounds))
         self._readers.add(reader)
-        switch = self.position
+        if self._closed:
+            reader.backlog.end()
         try:
-            while after < switch:
-                page = await self._store.read_all(after=after, streams=pattern)
-                for record in page:
-                    if record.position > switch:
-                        break
-                    after = record.position
-                    yield record
-                else:
-                    if page:
-                        continue
-                break
-            async for notice in reader.notices():
-                if not isinstance(notice, Record) or notice.position > max(after, switch):
-                    yield notice
+            async with aclosing(reader.backlog.notices()) as notices:
+                async for notice in notices:
+                    if not isinstance(notice, Record) or notice.position > after:
+                        yield notice
         finally:
             self._readers.discard(reader)
 
     async def close(self) -> None:
         """End every follow."""
+        self._closed = True
         if self._filling is not None:
             self._filling.cancel()
             await asyncio.gather(self._filling, return_exceptions=True)
-        for reader in list(self._readers):
-            reader.end()
+        for reader in self._readers:
+            reader.backlog.end()
 
     def _drain(self) -> None:
         while (record := self._early.pop(self.position + 1, None)) is not None:
             self.position = record.position
             for listener in self._listeners:
                 listener(record)
-            for reader in self._readers:
-                reader.offer(record)
+            readers = [reader for reader in self._readers if reader.wants(record)]
+            if readers:
+                size = len(encode_disk(record))
+                for reader in readers:
+                    reader.backlog.offer(record, size)
 
     async def _fill(self) -> None:
         # An append whose caller saw an error may still be in the store; without this its position
@@ -129,46 +146,15 @@ class Bus:
 
 
 class _Reader:
-    def __init__(self, session_id: SessionId | None) -> None:
+    def __init__(self, session_id: SessionId | None, backlog: Backlog) -> None:
         self._stream = None if session_id is None else f"session:{session_id}"
         self._session_id = session_id
-        self._waiting: deque[Notice] = deque()
-        self._ready = asyncio.Event()
-        self._ended = False
-        self._overrun = False
+        self.backlog = backlog
 
-    def offer(self, record: Record) -> None:
-        if self._stream is not None and record.stream != self._stream:
-            return
-        if len(self._waiting) >= QUEUE:
-            self._overrun = True
-            self.end()
-        else:
-            self._waiting.append(record)
-            self._ready.set()
+    def wants(self, record: Record) -> bool:
+        return self._stream is None or record.stream == self._stream
 
-    def offer_passing(self, passing: Passing) -> None:
+    def wants_passing(self, passing: Passing) -> bool:
         if isinstance(passing, ServerChanged):
-            wanted = self._session_id is None
-        else:
-            wanted = self._session_id in (None, passing.session_id)
-        if wanted and len(self._waiting) < PASSING:
-            self._waiting.append(passing)
-            self._ready.set()
-
-    def end(self) -> None:
-        self._ended = True
-        self._ready.set()
-
-    async def notices(self) -> AsyncIterator[Notice]:
-        while True:
-            while self._waiting:
-                yield self._waiting.popleft()
-            if self._overrun:
-                raise TooMuch(
-                    "this reader was too slow for what happens", "follow again from the last position"
-                )
-            if self._ended:
-                return
-            self._ready.clear()
-            await self._ready.wait()
+            return self._session_id is None
+        return self._session_id in (None, passing.session_id)

@@ -15,11 +15,14 @@ from mcp_interface.errors import StorageUnavailable, UmbrellaError, VersionConfl
 from mcp_interface.events import Event
 from mcp_interface.ids import TraceId
 from mcp_interface.store import EventStore, Record, Snapshot, SnapshotPolicy, StreamInfo
+from mcp_interface.trace import current_trace_id
 
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
 USUAL: Final = SnapshotPolicy()
+ATTEMPTS: Final = 3
+"""Decisions on one message before a writer that is always late gives up."""
 
 
 class Journal:
@@ -47,14 +50,17 @@ class Journal:
         causation_id: str | None = None,
         correlation_id: str | None = None,
     ) -> list[Record]:
-        """As `EventStore.append`; what is durable is published before this returns."""
+        """As `EventStore.append`; what is durable is published before this returns.
+
+        Without a trace of its own it carries the caller's `current_trace`.
+        """
         records = await self._store.append(
             stream,
             events,
             expected=expected,
             epoch=epoch,
             key=key,
-            trace_id=trace_id,
+            trace_id=current_trace_id() if trace_id is None else trace_id,
             causation_id=causation_id,
             correlation_id=correlation_id,
         )
@@ -179,6 +185,33 @@ class History(Generic[S]):
         if self._policy.is_due(self.version - self._snapshot_version, passed):
             await self._save()
         return records
+
+    async def decide(
+        self, events: Callable[[S], Sequence[Event]], *, attempts: int = ATTEMPTS
+    ) -> list[Record]:
+        """Commit what a pure function makes of the state; when another writer was first, ask it again.
+
+        Args:
+            events: From the state to what happens; nothing happens when it returns nothing or raises.
+            attempts: How often at most.
+
+        Raises:
+            VersionConflict: Somebody else was first every time.
+            StaleEpoch: Another node has taken over.
+            StorageUnavailable: The disk refused.
+        """
+        for left in range(attempts - 1, -1, -1):
+            if self._unsure:
+                await self.load()
+            decided = events(self.state)
+            if not decided:
+                return []
+            try:
+                return await self.commit(*decided)
+            except VersionConflict:
+                if not left:
+                    raise
+        raise AssertionError("at least one attempt")
 
     async def _make_sure(self) -> None:
         """Events of an append that failed may be in the journal all the same."""

@@ -15,12 +15,14 @@ from mcp_interface.testing.exams import (
     check_registry,
     check_snapshots,
     check_store,
+    check_telemetry,
     check_tool,
 )
 from mcp_interface.testing.kernel import FakeKernel
 from mcp_interface.testing.providers import ScriptedProvider
 from mcp_interface.testing.registry import DictRegistry
 from mcp_interface.testing.stores import MemoryStore
+from mcp_interface.testing.telemetry import RecordingTelemetry
 from mcp_interface.testing.time import START, ManualClock, SeededEntropy
 from mcp_interface.testing.tools import CountWords
 
@@ -34,6 +36,7 @@ __all__ = [
     "FakeNode",
     "ManualClock",
     "MemoryStore",
+    "RecordingTelemetry",
     "ScriptedProvider",
     "SeededEntropy",
     "check_agent",
@@ -44,5 +47,6 @@ __all__ = [
     "check_registry",
     "check_snapshots",
     "check_store",
+    "check_telemetry",
     "check_tool",
 ]

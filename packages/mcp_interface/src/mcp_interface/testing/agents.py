@@ -51,6 +51,13 @@ class EchoAgent:
         """Remember why it ended, for the test to see."""
         self.ended_because = reason
 
+    def is_busy(self, state: EchoState) -> bool:
+        """Never: it only answers."""
+        return False
+
+    def detach(self) -> None:
+        """Nothing goes on beside its messages."""
+
     def export_state(self, state: EchoState) -> Mapping[str, Any]:
         """Return the state as plain data."""
         exported: Mapping[str, Any] = to_external(state)

@@ -1,6 +1,6 @@
 """A node and its clients in memory, for the client exam and for tests of what people see.
 
-The node answers the session commands and `GetStatus`; anything else is not found. Requests and answers pass
+The node answers the commands about sessions and tool calls, and `GetStatus`; anything else is not found. Requests and answers pass
 through the same JSON frames as on a socket, so nothing is shared between the two sides by accident.
 """
 
@@ -11,10 +11,10 @@ from typing import Any, Final, Self, TypeVar, cast
 
 import msgspec
 
-from mcp_interface.client import ClientInfo, Failure, Notice, Request, Result, Welcome
+from mcp_interface.client import AnyCommand, ClientInfo, Failure, Notice, Request, Result, Welcome
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.codec import decode_json, encode_json
-from mcp_interface.commands import AnyCommand, Command, GetStatus, ModelStatus, NodeStatus, result_type
+from mcp_interface.commands import Command, GetStatus, ModelStatus, NodeStatus, result_type
 from mcp_interface.errors import (
     DeadlineExceeded,
     LoginRequired,
@@ -24,6 +24,7 @@ from mcp_interface.errors import (
 )
 from mcp_interface.ids import PrincipalId, SessionId, new_id
 from mcp_interface.store import Record
+from mcp_interface.testing.executions import FakeExecutions
 from mcp_interface.testing.sessions import FakeSessions, stream_of
 from mcp_interface.testing.stores import MemoryStore
 from mcp_interface.testing.time import ManualClock, SeededEntropy
@@ -61,6 +62,7 @@ class FakeNode:
         self._epoch = await self._store.claim()
         self._started_at = self._clock.now()
         self._sessions = FakeSessions(self._store, self._epoch, self.owner, self._clock, self._entropy)
+        self._executions = FakeExecutions(self._sessions, self.owner, self._clock, self._entropy)
         return self
 
     async def __aexit__(
@@ -129,6 +131,8 @@ class FakeNode:
         return encode_json(Result(id=request.id, value=msgspec.Raw(encode_json(value))))
 
     async def _do(self, command: Command[Any]) -> Any:
+        if self._executions.answers(command):
+            return await self._executions.answer(command)
         if not isinstance(command, GetStatus):
             return await self._sessions.answer(command)
         return NodeStatus(

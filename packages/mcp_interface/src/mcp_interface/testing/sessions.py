@@ -11,12 +11,15 @@ from mcp_interface.commands import (
     Command,
     CreateSession,
     EndSession,
+    ForkSession,
     GetSession,
     ListSessions,
     Page,
     Posted,
     PostMessage,
     ReadSession,
+    ResumeSession,
+    SuspendSession,
 )
 from mcp_interface.errors import CallerMistaken, NotFound
 from mcp_interface.events import (
@@ -25,12 +28,14 @@ from mcp_interface.events import (
     SessionCreated,
     SessionEnded,
     SessionEvent,
+    SessionResumed,
+    SessionSuspended,
     TurnEnded,
     TurnStarted,
     UserMessage,
 )
 from mcp_interface.ids import AgentId, MessageId, PrincipalId, SessionId, TurnId, new_id
-from mcp_interface.session import Session
+from mcp_interface.session import ForkPoint, Session, SessionStatus, check_step, wrong_state
 from mcp_interface.store import NEW_STREAM, EventStore, Record
 
 
@@ -50,17 +55,26 @@ def session_from(event: SessionCreated) -> Session:
         profile=event.profile,
         model=event.model,
         metadata=event.metadata,
+        limits=event.limits,
+        forked_from=event.forked_from,
     )
+
+
+_STATUS: dict[type, SessionStatus] = {
+    SessionSuspended: "suspended",
+    SessionResumed: "active",
+    SessionEnded: "terminated",
+}
 
 
 def session_after(session: Session, event: SessionEvent) -> Session:
     """Return the session as listed after one more of its events."""
-    changed: dict[str, Any] = {"updated_at": event.timestamp}
+    changed: dict[str, Any] = {"updated_at": max(event.timestamp, session.updated_at)}
     if isinstance(event, SessionChanged):
         asked = {"profile": event.profile, "model": event.model, "title": event.title}
         changed |= {name: value for name, value in asked.items() if value is not None}
-    elif isinstance(event, SessionEnded):
-        changed["status"] = "terminated"
+    elif type(event) in _STATUS:
+        changed["status"] = _STATUS[type(event)]
     elif isinstance(event, UserMessage | AssistantMessage):
         changed["message_count"] = session.message_count + 1
     return msgspec.structs.replace(session, **changed)
@@ -97,6 +111,9 @@ class FakeSessions:
             PostMessage: self._post,
             ChangeSession: self._change,
             EndSession: self._end,
+            SuspendSession: self._suspend,
+            ResumeSession: self._resume,
+            ForkSession: self._fork,
         }
 
     def __len__(self) -> int:
@@ -118,7 +135,8 @@ class FakeSessions:
 
         Raises:
             NotFound: The session, or the command itself, is not known here.
-            CallerMistaken: The session has ended, or a cursor was made up.
+            WrongState: The session has ended, or is suspended.
+            CallerMistaken: A cursor or a place was made up.
         """
         if type(command) not in self._handlers:
             raise NotFound(f"this node does not answer {type(command).__name__}")
@@ -133,13 +151,28 @@ class FakeSessions:
             profile=command.profile,
             model=command.model,
             metadata=command.metadata,
+            limits=command.limits,
         )
-        records = await self._store.append(
-            stream_of(created.session_id), [created], expected=NEW_STREAM, epoch=self._epoch
-        )
-        self._latest[created.session_id] = records[-1].position
-        self._sessions[created.session_id] = session_from(created)
-        return self._sessions[created.session_id]
+        return await self._begin(created, [])
+
+    async def _begin(self, created: SessionCreated, events: Sequence[SessionEvent]) -> Session:
+        stream = stream_of(created.session_id)
+        records = await self._store.append(stream, [created, *events], expected=NEW_STREAM, epoch=self._epoch)
+        session = session_from(created)
+        for event in events:
+            session = session_after(session, event)
+        self._latest[session.id] = records[-1].position
+        self._sessions[session.id] = session
+        return session
+
+    async def add(self, session_id: SessionId, events: Sequence[SessionEvent]) -> None:
+        """Record what begins, or goes on, in a session.
+
+        Raises:
+            NotFound: There is no such session.
+            WrongState: It begins nothing any more.
+        """
+        await self._append(self._open(session_id, begins=True), events)
 
     async def _append(self, session: Session, events: Sequence[SessionEvent]) -> list[Record]:
         stream = stream_of(session.id)
@@ -179,7 +212,7 @@ class FakeSessions:
         return Page(items=items, cursor=str(items[-1].version) if more else None)
 
     async def _post(self, command: PostMessage) -> Posted:
-        session = self._open(command.session_id)
+        session = self._open(command.session_id, begins=True)
         now = self._clock.now()
         message_id = MessageId(new_id("msg", self._entropy))
         turn_id = TurnId(new_id("turn", self._entropy))
@@ -219,10 +252,53 @@ class FakeSessions:
             ended = SessionEnded(timestamp=self._clock.now(), reason=command.reason)
             await self._append(session, [ended])
 
-    def _open(self, session_id: SessionId) -> Session:
+    async def _suspend(self, command: SuspendSession) -> Session:
+        session = self.get(command.session_id)
+        if session.status != "suspended":
+            check_step(session.id, session.status, "suspended")
+            now = self._clock.now()
+            await self._append(
+                session, [SessionSuspended(timestamp=now, by=self._owner, reason=command.reason)]
+            )
+        return self.get(session.id)
+
+    async def _resume(self, command: ResumeSession) -> Session:
+        session = self.get(command.session_id)
+        if session.status != "active":
+            check_step(session.id, session.status, "active")
+            await self._append(session, [SessionResumed(timestamp=self._clock.now(), by=self._owner)])
+        return self.get(session.id)
+
+    async def _fork(self, command: ForkSession) -> Session:
+        parent = self.get(command.session_id)
+        kept = [
+            record
+            for record in await self._store.read(stream_of(parent.id))
+            if record.version <= (command.version or record.version)
+            and record.position <= (command.position or record.position)
+        ]
+        reached = not kept or kept[-1].version == (command.version or kept[-1].version)
+        if not kept or not reached or (command.version and command.position):
+            raise CallerMistaken(f"{parent.id} has no event there", "name one place that it has")
+        first = kept[0].event
+        assert isinstance(first, SessionCreated), "a session begins with its creation"
+        created = msgspec.structs.replace(
+            first,
+            timestamp=self._clock.now(),
+            session_id=SessionId(new_id("session", self._entropy)),
+            forked_from=ForkPoint(session_id=parent.id, version=kept[-1].version),
+        )
+        copied: list[Any] = [record.event for record in kept[1:] if type(record.event) not in _STATUS]
+        ended = {event.turn_id for event in copied if isinstance(event, TurnEnded)}
+        copied = [event for event in copied if not isinstance(event, TurnStarted) or event.turn_id in ended]
+        if command.title is not None:
+            copied.append(SessionChanged(timestamp=created.timestamp, title=command.title, by=self._owner))
+        return await self._begin(created, copied)
+
+    def _open(self, session_id: SessionId, *, begins: bool = False) -> Session:
         session = self.get(session_id)
-        if session.status == "terminated":
-            raise CallerMistaken(f"session {session_id} has ended", "create a new session")
+        if session.status == "terminated" or (begins and session.status == "suspended"):
+            raise wrong_state(session_id, session.status, "nothing can be added")
         return session
 
 

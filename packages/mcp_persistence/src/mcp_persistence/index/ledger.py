@@ -7,10 +7,8 @@ that a failed append leaves nothing behind in memory that a reader could take fo
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
-
-import msgspec
 
 from mcp_interface.clock import Clock
 from mcp_interface.codec import decode_json
@@ -43,8 +41,6 @@ from mcp_persistence.segment.body import (
 )
 from mcp_persistence.segment.log import SegmentLog
 from mcp_persistence.sqlite.connection import transaction
-
-Raw = msgspec.Raw
 
 CHECKPOINT_EVENTS: Final = 50_000
 """Events after which the index is brought up to date; as many are read again by an opening after a crash."""
@@ -80,7 +76,7 @@ class Ledger:
     def _begin(self) -> None:
         self._outcomes: list[Any] = []
         self._items: list[Item] = []
-        self._times: list[tuple[datetime, datetime]] = []
+        self._runs: list[Run] = []
         self._rows: list[Row] = []
         self._erased: list[str] = []
         self._versions: dict[str, int] = {}
@@ -239,55 +235,50 @@ class Ledger:
         place = self.log.append(
             pack(self._items), count=self._position - self._first, epoch=self.state.epoch, at=at
         )
-        self.state.apply(place, self._first + 1, self._items, self._times)
+        self.state.apply(place, self._first + 1, self._items, self._runs)
 
     def _write(self, run: Run, ids: Ids) -> None:
         stream, version, position = run.stream, run.expected + 1, self._position
         head = self._heads.get(stream)
         number = self._number(stream) if head is None else head.number
-        raw = list(map(Raw, run.bodies))
+        bodies = run.bodies
         self._items.append(
-            Events(number, version, raw) if ids is NO_IDS else Traced(number, version, raw, *ids)
+            Events(number, version, bodies) if ids is NO_IDS else Traced(number, version, bodies, *ids)
         )
-        self._times.append((run.first_at, run.last_at))
-        self._rows.append(Row(position + 1, stream, version, self._epoch, run.bodies, ids))
-        self._position = position + len(raw)
-        self._versions[stream] = run.expected + len(raw)
+        self._runs.append(run)
+        self._rows.append(Row(position + 1, stream, version, self._epoch, bodies, ids))
+        self._position = position + len(bodies)
+        self._versions[stream] = run.expected + len(bodies)
 
-    def judge_plain(self, batch: Sequence[Entry]) -> None:
-        """As `judge`, for entries that append to one stream each, without key and ids: what almost all do.
+    def judge_runs(self, batch: Sequence[Run]) -> None:
+        """As `judge`, for decisions that are one run each: what almost all are.
 
         It looks at nothing but memory that changes only while a batch is finished, and may run in another
-        thread: see `SegmentMedium.commit`. The same rules, without a call for each; whatever they refuse goes the long way and gets its words there.
+        thread: see `SegmentMedium.commit`. The same rules, without a call for each; whatever they refuse goes
+        the long way and gets its words there.
         """
         self.check()
         self._begin()
         epoch, position = self._epoch, self._position
-        versions, heads, numbers = self._versions, self._heads, self._numbers
-        outcomes, items, times, rows = self._outcomes, self._items, self._times, self._rows
-        for entry in batch:
-            (run,) = entry.runs
-            stream, bodies = run.stream, run.bodies
+        versions, heads = self._versions, self._heads
+        outcomes, items, rows = self._outcomes, self._items, self._rows
+        for run in batch:
+            stream, bodies, version = run.stream, run.bodies, run.expected + 1
             head = heads.get(stream)
-            version = versions.get(stream)
-            if version is None:
-                version = 0 if head is None else head.version
-            if entry.epoch != epoch or run.expected != version:
+            known = versions.get(stream)
+            if known is None:
+                known = 0 if head is None else head.version
+            if run.epoch != epoch or run.expected != known:
                 self._position = position
-                outcomes += judge(self, [entry])
+                outcomes += judge(self, [run])
                 continue
-            if head is not None:
-                number = head.number
-            elif (known := numbers.get(stream)) is not None:
-                number = known
-            else:
-                number = self._number(stream)
-            items.append(Events(number, version + 1, [Raw(body) for body in bodies]))
-            times.append((run.first_at, run.last_at))
-            rows.append(Row(position + 1, stream, version + 1, epoch, bodies, NO_IDS))
+            number = self._number(stream) if head is None else head.number
+            items.append(Events(number, version, bodies))
+            rows.append(Row(position + 1, stream, version, epoch, bodies, NO_IDS))
             outcomes.append(position)
             position += len(bodies)
-            versions[stream] = version + len(bodies)
+            versions[stream] = run.expected + len(bodies)
+            self._runs.append(run)
         self._position = position
 
     def _check_room(self, changes: dict[str, bytes | None]) -> None:

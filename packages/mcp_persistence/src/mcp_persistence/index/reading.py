@@ -8,20 +8,25 @@ view nothing promised can be missing.
 
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any, Final
 
 import msgspec
 
 from mcp_interface.codec import decode_json
 from mcp_interface.errors import NotFound
-from mcp_interface.store import PAGE, Record
+from mcp_interface.store import Record
 from mcp_persistence.decoding import decoded
 from mcp_persistence.entry import Row
 from mcp_persistence.index.frames import Frames
 from mcp_persistence.index.state import Changes, Head, Made, Spot, State
 from mcp_persistence.index.tables import REBUILD, IndexDamaged, check_row
-from mcp_persistence.names import is_exact, matches, span
+from mcp_persistence.names import matches, span
+from mcp_persistence.segment.body import BundledItem, unpack_bundled
+
+STRETCH_BYTES: Final = 4 << 20
+"""Bytes of frames beyond which no more are read at once."""
 
 _spots = msgspec.msgpack.Decoder(list[Spot]).decode
 _made = msgspec.msgpack.Decoder(Made).decode
@@ -94,46 +99,40 @@ def stream_tail(
     return found, max(end, found[-1].position if found else position)
 
 
-def page(
-    db: sqlite3.Connection,
-    frames: Frames,
-    state: State,
-    after: int,
-    limit: int,
-    glob: str,
-) -> tuple[list[Record], int]:
-    """Records of matching streams with positions > `after`, and how far the search came; whole frames."""
-    if is_exact(glob):
-        return stream_tail(db, frames, state, glob, after, limit)
-    found: list[Record] = []
-    looked = 0
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """A frame, taken apart but for its events."""
+
+    first: int
+    """Position of its first event."""
+    epoch: int
+    items: list[BundledItem]
+
+
+class Stretch(msgspec.Struct, frozen=True, gc=False):
+    """Frames that follow one another."""
+
+    frames: list[Part]
+    reached: int
+    """Position up to which they go."""
+
+
+def stretch(db: sqlite3.Connection, frames: Frames, state: State, after: int, limit: int) -> Stretch:
+    """Frames that hold the positions > `after`, enough for `limit` events or `STRETCH_BYTES`."""
+    found: list[Part] = []
     log = frames.log
     end = state.position  # of a frame behind it the state may not know the streams yet
     place = log.locate(after + 1)
     reached = after
-    wanted = _Wanted(glob)
-    while place is not None and looked < PAGE and len(found) < limit:
+    size = 0
+    while place is not None and reached < after + limit and size < STRETCH_BYTES:
         frame = log.read(place)
         if frame.first > end:
             break
-        looked += max(frame.count, 1)
-        found += frames.records(frame, state, wanted.__getitem__)
-        reached = max(reached, frame.first + frame.count - 1)
+        found.append(Part(frame.first, frame.epoch, unpack_bundled(frame.body, frame.first)))
+        reached = max(reached, frame.last)
+        size += place.length
         place = log.following(place)
-    if found and found[0].position <= after:
-        found = [record for record in found if record.position > after]
-    return found, reached
-
-
-class _Wanted(dict[str, bool]):
-    """Whether a stream matches, asked once for each."""
-
-    def __init__(self, glob: str) -> None:
-        self._glob = glob
-
-    def __missing__(self, stream: str) -> bool:
-        answer = self[stream] = matches(stream, self._glob)
-        return answer
+    return Stretch(found, reached)
 
 
 def value(db: sqlite3.Connection, changes: Changes, key: str) -> bytes | None:
@@ -190,7 +189,7 @@ def decision(db: sqlite3.Connection, changes: Changes, key: str) -> Made | None:
 
 def _places(
     db: sqlite3.Connection, number: int, changes: Changes, stream: str, by: str, first: int
-) -> Iterator[Spot]:
+) -> Generator[Spot]:
     """Spots of a stream in order, from the last one that begins at or before `first` of that column on."""
     recent = list(changes.spots.get(stream, ()))
     if stream not in changes.wiped and not (recent and getattr(recent[0], by) <= first):
@@ -224,9 +223,10 @@ def _from(spots: Sequence[Spot], by: str, first: int) -> Sequence[Spot]:
     return spots[max(index - 1, 0) :]
 
 
-def _rows_at(frames: Frames, head: Head, spots: Iterator[Spot]) -> Iterator[Row]:
+def _rows_at(frames: Frames, head: Head, spots: Generator[Spot]) -> Iterator[Row]:
     before = None
-    for spot in spots:
-        if spot.place != before:
-            before = spot.place
-            yield from frames.rows(spot.place, head.stream, head.number, head.erased)
+    with closing(spots):  # at once, whatever the frames do: see `_stored`
+        for spot in spots:
+            if spot.place != before:
+                before = spot.place
+                yield from frames.rows(spot.place, head.stream, head.number, head.erased)

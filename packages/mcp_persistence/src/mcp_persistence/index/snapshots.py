@@ -6,18 +6,22 @@ its stream, or of an earlier stream of that name; nothing here raises for damage
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import groupby, islice
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
-from mcp_interface.codec import decode_disk
-from mcp_interface.errors import InvalidRecord
+import msgspec
+
+from mcp_interface.codec import disk_decoder
+from mcp_interface.errors import StorageCorrupt
 from mcp_interface.store import Snapshot
+from mcp_persistence.index.files import SNAPSHOTS, remove
 from mcp_persistence.index.state import Head
 from mcp_persistence.index.tables import digest
-from mcp_persistence.names import matches, span
+from mcp_persistence.names import matcher, span
+from mcp_persistence.segment.log import SegmentLog
+from mcp_persistence.sqlite.connection import translate
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +32,50 @@ TABLE: Final = """CREATE TABLE IF NOT EXISTS kept.snapshots (stream TEXT NOT NUL
 """`since` tells streams of one name apart that were removed and begun again: see `Head.erased`."""
 OWNER: Final = "CREATE TABLE IF NOT EXISTS kept.owner (journal BLOB NOT NULL, head INTEGER NOT NULL)"
 """The journal that they are shortcuts in, and how long it was when the last one was kept."""
+_NEWEST: Final = """SELECT newest.stream, whole.* FROM
+    (SELECT stream, max(version), rowid AS place FROM kept.snapshots
+     WHERE stream > ? AND stream >= ? AND stream < ? GROUP BY stream ORDER BY stream LIMIT ?) AS newest
+    CROSS JOIN kept.snapshots AS whole ON whole.rowid = newest.place"""
+"""The newest of each stream, found by names and versions alone: the bodies of the others are not touched."""
+
+_decode = disk_decoder(Snapshot)
 
 
-def begin(db: sqlite3.Connection, journal: bytes, head: int) -> None:
+def attach(db: sqlite3.Connection, folder: Path) -> None:
+    """Attach the snapshots of a folder to a connection."""
+    db.execute("ATTACH ? AS kept", (str(folder / SNAPSHOTS),))
+
+
+def attach_for_writing(db: sqlite3.Connection, folder: Path, segments: SegmentLog) -> None:
+    """Attach the snapshots of a log; a damaged file of them is replaced."""
+    try:
+        _begin(db, folder, segments)
+    except sqlite3.Error as error:
+        if not isinstance(translate(error), StorageCorrupt):
+            raise
+        log.warning("the snapshots in %s were damaged and are lost: %s", folder, error)
+        with suppress(sqlite3.Error):
+            db.execute("DETACH kept")
+        remove(folder / SNAPSHOTS)
+        _begin(db, folder, segments)
+
+
+def renew(db: sqlite3.Connection, folder: Path, segments: SegmentLog) -> None:
+    """Begin a new file of snapshots: into the present one none can be written."""
+    db.execute("DETACH kept")
+    remove(folder / SNAPSHOTS)
+    attach_for_writing(db, folder, segments)
+
+
+def _begin(db: sqlite3.Connection, folder: Path, segments: SegmentLog) -> None:
+    attach(db, folder)
+    db.execute("PRAGMA kept.journal_mode = WAL")
+    db.execute("PRAGMA kept.synchronous = NORMAL")
+    with writing(db):
+        _own(db, segments.journal_id, segments.head)
+
+
+def _own(db: sqlite3.Connection, journal: bytes, head: int) -> None:
     """Make the tables; forget all snapshots of another journal, and of one that was longer than this is now."""
     db.execute(TABLE)
     db.execute(OWNER)
@@ -101,30 +146,32 @@ def load_page(
 ) -> list[Snapshot]:
     """The newest sound snapshot of each stream that matches, by name, behind `after`; in one pass."""
     found: list[Snapshot] = []
+    is_wanted = matcher(glob)
+    first, end = span(glob)
     with _passing_over():
-        rows = db.execute(
-            """SELECT stream, since, version, body, digest FROM kept.snapshots
-               WHERE stream > ? AND stream >= ? AND stream < ? ORDER BY stream, since, version""",
-            (after, *span(glob)),
-        )
-        for stream, group in groupby(rows, key=itemgetter(0)):
-            head = heads.get(stream)
-            if head is None or not head.version or not matches(stream, glob):
-                continue
-            sound = (snapshot for row in reversed([*group]) if (snapshot := _sound(row, head)) is not None)
-            found += islice(sound, 1)
-            if len(found) >= limit:
-                break
+        while len(found) < limit and (
+            rows := db.execute(_NEWEST, (after, first, end, limit - len(found))).fetchall()
+        ):
+            for stream, *row in rows:
+                head = heads.get(stream)
+                if head is None or not head.version or not is_wanted(stream):
+                    continue
+                snapshot = _sound(row, head) or load(db, head)
+                if snapshot is not None:
+                    found.append(snapshot)
+            after = rows[-1][0]
     return found
 
 
-def _sound(row: tuple[Any, ...], head: Head) -> Snapshot | None:
-    _, since, version, body, stored = row
-    if since != head.erased or version > head.version or digest(*row[:4]) != stored:
+def _sound(row: Sequence[Any], head: Head) -> Snapshot | None:
+    stream, since, version, body, stored = row
+    if digest(stream, since, version, body) != stored:
+        return None
+    if stream != head.stream or since != head.erased or version > head.version:
         return None
     try:
-        snapshot: Snapshot = decode_disk(body, Snapshot)
-    except InvalidRecord:
+        snapshot: Snapshot = _decode(body)
+    except (msgspec.MsgspecError, UnicodeError):
         return None  # written by a version that knew another shape
     return snapshot
 
@@ -147,11 +194,12 @@ def newest_between(db: sqlite3.Connection, first: str, last: str) -> dict[tuple[
     found: dict[tuple[str, int], int] = {}
     with _passing_over():
         rows = db.execute(
-            """SELECT stream, since, max(version) FROM kept.snapshots
-               WHERE stream BETWEEN ? AND ? AND typeof(version) = 'integer' GROUP BY stream, since""",
+            """SELECT stream, since, version FROM kept.snapshots
+               WHERE stream BETWEEN ? AND ? ORDER BY stream, since, version""",
             (first, last),
         )
-        found |= {(stream, since): version for stream, since, version in rows}
+        # the newest comes last
+        found |= {(stream, since): version for stream, since, version in rows if type(version) is int}
     return found
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from mcp_interface.errors import StorageCorrupt
 from mcp_interface.store import StreamInfo
-from mcp_persistence.entry import NEVER, time_of
+from mcp_persistence.entry import NEVER, Run, time_of
 from mcp_persistence.segment.body import (
     Born,
     Claimed,
@@ -78,6 +78,7 @@ class Changes:
         self.wiped: set[str] = set()
         """Streams of which the index holds nothing that still counts."""
         self.touched: set[str] = set()
+        """Streams that were born or removed; those with fresh events are in `spots`."""
         self.keys: dict[str, bytes | None] = {}
         self.decisions: dict[str, Made] = {}
         self.events = 0
@@ -101,7 +102,7 @@ class State:
         place: Place,
         first: int,
         items: Sequence[Item],
-        times: Sequence[tuple[datetime, datetime]] | None = None,
+        runs: Sequence[Run] | None = None,
     ) -> None:
         """Take in a durable frame.
 
@@ -109,27 +110,29 @@ class State:
             place: Where it lies.
             first: Position of its first event.
             items: What it holds.
-            times: Of the first and the last event of each run of events, in order; None: read them.
+            runs: What its events were made from, in order, which knows their times; None: read them.
 
         Raises:
             StorageCorrupt: It does not follow from what came before.
         """
         changes = self.changes
-        numbers, spots, touched = self.numbers, changes.spots, changes.touched
+        numbers, spots = self.numbers, changes.spots
         position = first
-        run = 0
+        made_from = None if runs is None else iter(runs)
         for item in items:
             if type(item) is not Events and type(item) is not Traced:
                 position += self._apply_rare(item, position)
                 continue
             number, version, count = item.number, item.version, len(item.bodies)
-            if not 1 <= number <= len(numbers) or version != numbers[number - 1].version + 1:
+            head = numbers[number - 1] if 1 <= number <= len(numbers) else None
+            if head is None or version != head.version + 1:
                 raise _odd(position, f"version {version} of stream {number} follows something else")
-            head = numbers[number - 1]
-            first_at, last_at = _times(item) if times is None else times[run]
-            run += 1
+            if made_from is None:
+                first_at, last_at = _times(item)
+            else:
+                run = next(made_from)
+                first_at, last_at = run.first_at, run.last_at
             stream = head.stream
-            touched.add(stream)
             known = spots.get(stream)
             if known is None:
                 spots[stream] = [Spot(version, position, place)]

@@ -56,7 +56,9 @@ def blank(journal: bytes) -> Meta:
 def write(db: sqlite3.Connection, meta: Meta, state: State, checkpoint: Checkpoint) -> Meta:
     """Put down what `state.changes` holds, and how far that is; to be used within a transaction."""
     changes = state.changes
-    streams = _write_streams(db, meta.streams, [state.heads[name] for name in changes.touched])
+    streams = _write_streams(
+        db, meta.streams, [state.heads[name] for name in changes.touched | changes.spots.keys()]
+    )
     wiped = [(state.heads[name].number,) for name in changes.wiped]
     db.executemany("DELETE FROM places WHERE stream = ?", wiped)
     places = []

@@ -5,13 +5,14 @@ so that an event costs a handful of bytes besides its own. Items take effect in 
 through: the events of a frame have the positions from its header's first one on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from mcp_interface.codec import disk_decoder
 from mcp_interface.errors import StorageCorrupt
+from mcp_interface.ids import TraceId
 
 
 class Events(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0):
@@ -20,7 +21,7 @@ class Events(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0):
     number: int
     version: int
     """Of the first."""
-    bodies: list[msgspec.Raw]
+    bodies: Sequence[msgspec.Raw]
 
 
 class Traced(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
@@ -28,8 +29,27 @@ class Traced(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
 
     number: int
     version: int
-    bodies: list[msgspec.Raw]
+    bodies: Sequence[msgspec.Raw]
     trace: str | None
+    causation: str | None
+    correlation: str | None
+
+
+class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0):
+    """`Events` in one piece, for whoever reads many: an array of them that is not taken apart yet."""
+
+    number: int
+    version: int
+    bodies: msgspec.Raw
+
+
+class TracedBundle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """`Traced` in one piece."""
+
+    number: int
+    version: int
+    bodies: msgspec.Raw
+    trace: TraceId | None
     causation: str | None
     correlation: str | None
 
@@ -81,10 +101,13 @@ class Gone(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
     count: int
 
 
-Item = Events | Traced | Claimed | Born | Erased | Put | Removed | Decided | Gone
+Rare = Claimed | Born | Erased | Put | Removed | Decided | Gone
+Item = Events | Traced | Rare
+BundledItem = Bundle | TracedBundle | Rare
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Item]).decode
+_decode_bundled = msgspec.msgpack.Decoder(list[BundledItem]).decode
 _WRITER: Final = "open the journal with the version that wrote it"
 
 
@@ -129,8 +152,20 @@ def unpack(body: bytes, position: int) -> list[Item]:
     try:
         return _decode(body)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise StorageCorrupt(
-            f"the frame at position {position} holds what this version does not know: {error}",
-            _WRITER,
-            {"position": position},
-        ) from error
+        raise _unknown(error, position) from error
+
+
+def unpack_bundled(body: bytes, position: int) -> list[BundledItem]:
+    """As `unpack`, with the events of each item in one piece."""
+    try:
+        return _decode_bundled(body)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise _unknown(error, position) from error
+
+
+def _unknown(error: Exception, position: int) -> StorageCorrupt:
+    return StorageCorrupt(
+        f"the frame at position {position} holds what this version does not know: {error}",
+        _WRITER,
+        {"position": position},
+    )

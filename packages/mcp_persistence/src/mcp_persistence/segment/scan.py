@@ -148,13 +148,13 @@ class Cursor:
         )
 
 
-def find_frame(source: Source, offset: int, seed: int, least: int) -> tuple[int, Header] | None:
-    """Look for a whole frame at or behind `offset`, with number `least` or later.
+def find_frame(source: Source, offset: int, end: int, seed: int, least: int) -> tuple[int, Header] | None:
+    """Look for a whole frame that begins at or behind `offset` and before `end`, with number `least` or later.
 
     The sum of the header alone decides whether a body is read at all, so that bytes made to look like
     thousands of headers cannot make this slow.
     """
-    while offset + SIZE <= source.size:
+    while offset < end:
         chunk = source.file.pread(WINDOW, offset)
         if len(chunk) < SIZE:
             return None

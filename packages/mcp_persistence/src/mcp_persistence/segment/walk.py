@@ -90,6 +90,7 @@ def walk(
         if source.header is None:
             sound = False
             yield _damage(source, 0, cursor, "its first block is not as it was written", cursor.position + 1)
+        end = 0
         while True:
             for frame in cursor.frames(source, seed, until):
                 yield frame
@@ -101,7 +102,9 @@ def walk(
             following = sources[index + 1] if index + 1 < len(sources) else None
             if following is not None and _continues(following, cursor):
                 break
-            found = find_frame(source, cursor.offset, seed, cursor.number + 1)
+            if not end:  # mostly zeros follow, among which no frame has to be looked for
+                end = cursor.offset + dirty_bytes(source, cursor.offset)
+            found = find_frame(source, cursor.offset, end, seed, cursor.number + 1)
             if found is None or (until is not None and found[1].number > until):
                 break
             sound = False
@@ -109,7 +112,7 @@ def walk(
             yield _damage(source, cursor.offset, cursor, "a frame is not as it was written", header.first)
             cursor.resume(offset, header.number, header.first, header.previous)
         if following is None:
-            yield from _judge_end(source, cursor, mark, sound)
+            yield from _judge_end(source, cursor, mark, sound, max(0, end - cursor.offset))
         else:
             if not _continues(following, cursor):
                 sound = False
@@ -120,8 +123,9 @@ def walk(
             cursor.enter(following.first_frame)
 
 
-def _judge_end(source: Source, cursor: Cursor, mark: Mark | None, sound: bool) -> Iterator[Damage | Torn]:
-    dirty = dirty_bytes(source, cursor.offset)
+def _judge_end(
+    source: Source, cursor: Cursor, mark: Mark | None, sound: bool, dirty: int
+) -> Iterator[Damage | Torn]:
     if mark is not None and cursor.number < mark.frame:
         reason = f"frame {mark.frame}, up to position {mark.position}, was acknowledged and is not there"
         yield _damage(source, cursor.offset, cursor, reason, None, OLDER_COPY)

@@ -17,6 +17,7 @@ import aiosqlite
 
 from mcp_interface.errors import CallerMistaken, StorageCorrupt, StorageUnavailable, UmbrellaError
 from mcp_persistence.names import matches
+from mcp_persistence.sqlite.bell import Bell
 
 T = TypeVar("T")
 DEADLINE: Final = 60.0
@@ -46,6 +47,8 @@ class _Connection(sqlite3.Connection):
 class Worker(aiosqlite.Connection):
     """A connection that runs whole functions in its thread."""
 
+    bell: Bell
+
     async def run(self, work: Callable[[sqlite3.Connection], T], deadline: float = DEADLINE) -> T:
         """Run `work` in the connection's thread. Cancelling the caller does not stop it.
 
@@ -72,7 +75,7 @@ class Worker(aiosqlite.Connection):
         if not self._running or self._connection is None:
             future.set_exception(_closed())
         else:
-            self._tx.put_nowait((future, partial(_translated, work, self._connection)))
+            self._tx.put_nowait((None, partial(_do, work, self._connection, self.bell, future)))
         return future
 
     async def end(self) -> None:
@@ -80,6 +83,7 @@ class Worker(aiosqlite.Connection):
         # ValueError: somebody else is ending it already.
         with contextlib.suppress(sqlite3.Error, TimeoutError, ValueError):
             await asyncio.wait_for(self.close(), DEADLINE)
+        self.bell.hang_up()
 
 
 async def connect(path: Path, *, writable: bool) -> Worker:
@@ -107,9 +111,11 @@ async def connect(path: Path, *, writable: bool) -> Worker:
         return db
 
     worker = Worker(connector, iter_chunk_size=64)
+    worker.bell = Bell(asyncio.get_running_loop())
     try:
         await worker
     except sqlite3.Error as error:
+        worker.bell.hang_up()
         raise translate(error) from error
     except BaseException:
         await worker.end()
@@ -138,11 +144,24 @@ def translate(error: Exception) -> UmbrellaError:
     )
 
 
-def _translated(work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+def _do(
+    work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection, bell: Bell, future: asyncio.Future[T]
+) -> None:
+    bell.ring(future, *_outcome(work, db))
+
+
+def _outcome(
+    work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection
+) -> tuple[T | None, BaseException | None]:
+    """What came of it. The error's traceback begins here: it must not lead to the future that will hold it."""
     try:
-        return work(db)
+        return work(db), None
     except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
-        raise translate(error) from error
+        ours = translate(error)
+        ours.__cause__ = error
+        return None, ours
+    except BaseException as error:
+        return None, error
 
 
 def _closed() -> StorageUnavailable:

@@ -95,7 +95,7 @@ class Ledger:
 
     def decide(self, entry: Entry) -> int | Known:
         """Write a decision; see `Desk.decide`. Everything is judged before anything is written."""
-        if entry.epoch is not None and entry.epoch != self._meta.epoch:
+        if entry.epoch != self._meta.epoch and (entry.epoch is not None or entry.runs):
             raise StaleEpoch(
                 f"epoch {entry.epoch} may not write, {self._meta.epoch} does",
                 "stop writing, or claim the store",
@@ -287,7 +287,7 @@ class Ledger:
         self._rows.append(Row(position + 1, stream, version + 1, epoch, run.bodies, ids))
         trace, causation, correlation = ids
         add = self._events.append
-        for body in run.bodies:
+        for body in map(bytes, run.bodies):
             position += 1
             version += 1
             content = event_digest(position, stream, version, epoch, trace, body, causation, correlation)

@@ -10,12 +10,12 @@ r"""The journal in a folder of segment files: the truth in append-only segments,
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
@@ -31,37 +31,30 @@ from mcp_interface.errors import (
 )
 from mcp_interface.store import Record, Snapshot, StreamInfo
 from mcp_interface.telemetry import Telemetry
-from mcp_persistence.entry import NEVER, Committed, Entry, Row
+from mcp_persistence.entry import Committed, Row, Run
 from mcp_persistence.front import Front
 from mcp_persistence.group_commit import Work
-from mcp_persistence.index import reading, snapshots, tables, writing
+from mcp_persistence.index import reading, snapshots, tables
+from mcp_persistence.index.files import INDEX, remove
 from mcp_persistence.index.frames import Frames
-from mcp_persistence.index.ledger import Ledger
+from mcp_persistence.index.opening import LONG, Opened, load, open_folder
+from mcp_persistence.index.pages import Pages
 from mcp_persistence.index.state import Head, State
 from mcp_persistence.index.tables import IndexDamaged
 from mcp_persistence.medium import Usage
-from mcp_persistence.names import matches, span
-from mcp_persistence.segment.disk import Disk, SystemDisk
-from mcp_persistence.segment.log import SegmentLog
-from mcp_persistence.sqlite.connection import Worker, connect, in_one_view, transaction, translate
+from mcp_persistence.names import is_exact, matcher, span
+from mcp_persistence.segment.disk import Disk
+from mcp_persistence.sqlite.connection import in_one_view
+from mcp_persistence.stores import lock as locks
+from mcp_persistence.stores.deadline import Deadline
 from mcp_persistence.tiers.hot import EVENT_BYTES
 from mcp_persistence.upcast import EventCodec
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-INDEX: Final = "index.db"
-SNAPSHOTS: Final = "snapshots.db"
-LOCK: Final = "lock"
-LONG: Final = 3600.0
-"""Seconds for what reads everything."""
-_SETTINGS: Final = (
-    "PRAGMA journal_mode = WAL",
-    # what is lost with the power is read again from the segments
-    "PRAGMA synchronous = NORMAL",
-    "PRAGMA cell_size_check = ON",
-    "PRAGMA journal_size_limit = 16777216",
-)
+ANSWER: Final = 60.0
+"""Seconds after which a commit that the disk does not answer counts as failed."""
 
 
 class SegmentJournal(Front):
@@ -102,20 +95,31 @@ class SegmentJournal(Front):
                 f"hot_bytes is {hot_bytes}", "give a number of bytes; zero keeps nothing in memory"
             )
         folder = Path(folder).absolute()
-        lock = _lock(folder)
+        lock = locks.take(folder)
         source = entropy or SystemEntropy()
         shape = codec or EventCodec()
+        former: SegmentMedium | None = None
 
         async def open_medium() -> SegmentMedium:
-            _check_lock(folder, lock)
-            return await SegmentMedium.open(folder, clock, source, shape, segment_bytes, disk)
+            nonlocal former
+            locks.check(folder, lock)
+            if former is not None and former.is_stuck:
+                raise StorageUnavailable("the disk has still not answered", "look at the disk")
+            opened = await open_folder(folder, clock, source.token(16), segment_bytes, disk)
+            former = SegmentMedium(folder, shape, opened)
+            return former
+
+        def let_go() -> None:
+            # a write that hangs may land yet: then nobody else may have the folder before this process has ended
+            if former is None or not former.is_stuck:
+                os.close(lock)
 
         try:
             medium = await open_medium()
         except BaseException:
             os.close(lock)
             raise
-        journal = cls(medium, open_medium, clock, shape, telemetry, hot_bytes, lambda: os.close(lock))
+        journal = cls(medium, open_medium, clock, shape, telemetry, hot_bytes, let_go)
         try:
             await asyncio.sleep(0)  # the writer task begins, so that it sees when the loop ends
         except BaseException:
@@ -135,63 +139,53 @@ class SegmentMedium:
 
     kind = "segments"
 
-    def __init__(
-        self, folder: Path, ledger: Ledger, codec: EventCodec, writer: Worker, reader: Worker
-    ) -> None:
+    def __init__(self, folder: Path, codec: EventCodec, opened: Opened) -> None:
         self.folder = folder
-        self.head = ledger.log.head
-        self.found = ""
-        self.recovered = 0
-        """Events that were read again at the opening."""
+        self._ledger = ledger = opened.ledger
         self._log = ledger.log
+        self.head = ledger.log.head
+        self.found = opened.found
+        self.recovered = opened.recovered
+        """Events that were read again at the opening."""
+        self._writer = opened.writer
+        self._reader = opened.reader
         self._frames = Frames(ledger.log, codec)
-        self._writer = writer
-        self._reader = reader
-        self._ledger = ledger
+        self._pages = Pages(codec, lambda: ledger.state, partial(self._look, reading.stretch))
+        self._deadline = Deadline(ANSWER, self._give_up)
+        self._past: asyncio.Future[None] | None = None
         self._checkpointing: asyncio.Task[None] | None = None
         self._released = False
         self._names: list[str] = []
-
-    @classmethod
-    async def open(
-        cls,
-        folder: Path,
-        clock: Clock,
-        entropy: Entropy,
-        codec: EventCodec,
-        segment_bytes: int | None,
-        disk: Disk | None,
-    ) -> Self:
-        """Open log and index, and bring the index up to date."""
-        at = (clock.now() - NEVER).total_seconds()
-
-        def open_log(db: sqlite3.Connection) -> Joined:
-            return _join(db, folder, clock, entropy.token(16), int(at * 1e6), segment_bytes, disk)
-
-        damage = ""
-        try:
-            writer, reader, joined = await _open_all(folder, open_log)
-        except IndexDamaged as error:
-            damage = error.message
-            _remove(folder / INDEX)
-            writer, reader, joined = await _open_all(folder, open_log)
-        ledger, recovered, note = joined
-        medium = cls(folder, ledger, codec, writer, reader)
-        medium.recovered = recovered
-        medium.found = _line(ledger, recovered, damage or note)
-        return medium
 
     def commit(self, batch: Sequence[Work[Any, Any]]) -> asyncio.Future[Committed]:
         """Do a batch in one frame; see `front.Medium`."""
         ledger = self._ledger
         if ledger.is_due and self._checkpointing is None:
             self._checkpointing = asyncio.create_task(self._checkpoint(), name="index checkpoint")
-        if not all(type(work) is Entry and work.is_plain for work in batch):
-            return self._writer.begin(lambda _: ledger.commit(batch))
-        # Plain decisions are judged here, where they were made: in another thread each of their objects has to
-        # come over from another core first, which costs as much as the judging.
-        ledger.judge_plain(cast("Sequence[Entry]", batch))
-        return self._writer.begin(lambda _: ledger.finish())
+        if set(map(type, batch)) != {Run}:
+            return self._awaited(self._writer.begin(lambda _: ledger.commit(batch)))
+        # Runs are judged here, where they were made: in another thread each of their objects has to come over
+        # from another core first, which costs as much as the judging.
+        ledger.judge_runs(cast("Sequence[Run]", batch))
+        return self._awaited(self._writer.begin(lambda _: ledger.finish()))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the writer's thread is still at what was given up: then it may write yet."""
+        return self._past is not None and not self._past.done()
+
+    def _awaited(self, commit: asyncio.Future[Committed]) -> asyncio.Future[Committed]:
+        self._deadline.waits_for = commit
+        return commit
+
+    def _give_up(self, commit: asyncio.Future[Committed]) -> None:
+        """Tell whoever waits that the disk does not answer. The thread cannot be called back from there."""
+        error = StorageUnavailable(
+            f"the disk did not answer within {ANSWER:.0f} s", "look at the disk; it is tried again"
+        )
+        self._ledger.stop(error)
+        self._past = self._writer.begin(lambda _: None)
+        commit.set_exception(error)
 
     async def stream_page(self, stream: str, after: int, limit: int) -> list[Row]:
         """Rows of one stream; see `front.Medium`."""
@@ -199,7 +193,9 @@ class SegmentMedium:
 
     async def page(self, after: int, limit: int, glob: str) -> tuple[list[Record], int]:
         """Records of matching streams; see `front.Medium`."""
-        return await self._look(reading.page, after, limit, glob)
+        if is_exact(glob):
+            return await self._look(reading.stream_tail, glob, after, limit)
+        return await self._pages.page(after, limit, glob)
 
     async def streams(self, pattern: str, after: str, limit: int) -> list[StreamInfo]:
         """Streams by name; see `EventStore.streams`."""
@@ -277,12 +273,17 @@ class SegmentMedium:
     async def rebuild(self) -> None:
         """Throw the index's content away and make it anew; see `Store.rebuild`."""
         self._ledger.check()
+
+        def rebuild(db: sqlite3.Connection) -> None:
+            with self._deadline.lifted():
+                self._ledger.rebuild()
+
         try:
-            await self._writer.run(lambda _: self._ledger.rebuild(), LONG)
+            await self._writer.run(rebuild, LONG)
         except IndexDamaged as error:
             # not even that can be done with this file: the next opening makes another, at the next write
             self._ledger.stop(error)
-            _remove(self.folder / INDEX)
+            remove(self.folder / INDEX)
             raise
 
     async def usage(self) -> Usage:
@@ -302,6 +303,11 @@ class SegmentMedium:
         """Let go of everything; harmless when repeated."""
         if self._checkpointing is not None:
             await asyncio.wait({self._checkpointing})
+        self._deadline.cancel()
+        if self.is_stuck:
+            await self._reader.end()
+            self._writer.stop()  # once the call has returned that hangs; the log is closed with the thread
+            return
         if not self._released:
             self._released = True
             with contextlib.suppress(UmbrellaError):  # the next opening reads a longer tail
@@ -316,12 +322,13 @@ class SegmentMedium:
         if len(self._names) != len(heads):  # names only ever come, and are dear to sort
             self._names = sorted(heads.copy())
         first, end = span(pattern)
+        is_wanted = matcher(pattern)
         found: list[Head] = []
         for name in islice(self._names, bisect_right(self._names, max(after, first[:-1])), None):
             if name >= end or len(found) >= limit:
                 break
             head = heads[name]
-            if name > after and head.version and matches(name, pattern):
+            if name > after and head.version and is_wanted(name):
                 found.append(head)
         return found
 
@@ -346,16 +353,11 @@ class SegmentMedium:
         """Begin a new file of snapshots: into the present one none can be written."""
         log.warning("the snapshots in %s were damaged and are lost; states are replayed instead", self.folder)
 
-        def renew(db: sqlite3.Connection) -> None:
-            db.execute("DETACH kept")
-            _remove(self.folder / SNAPSHOTS)
-            _attach_snapshots(db, self.folder, self._ledger)
-
         def attach(db: sqlite3.Connection) -> None:
             db.execute("DETACH kept")
-            _attach(db, self.folder)
+            snapshots.attach(db, self.folder)
 
-        await self._writer.run(renew)
+        await self._writer.run(lambda db: snapshots.renew(db, self.folder, self._log))
         await self._reader.run(attach)
 
     async def _checkpoint(self) -> None:
@@ -369,163 +371,6 @@ class SegmentMedium:
             self._checkpointing = None
 
 
-Joined = tuple[Ledger, int, str]
-"""The ledger, how many events were read again, and what else there is to say."""
-
-
-async def _open_all(
-    folder: Path, open_log: Callable[[sqlite3.Connection], Joined]
-) -> tuple[Worker, Worker, Joined]:
-    """Open what there is, the writer first; on failure everything is closed again."""
-    async with contextlib.AsyncExitStack() as opened:
-        _touch(folder / INDEX)
-        _touch(folder / SNAPSHOTS)
-        writer = await connect(folder / INDEX, writable=True)
-        opened.push_async_callback(writer.end)
-        joined = await writer.run(open_log, LONG)
-        opened.callback(joined[0].log.close)
-        await writer.run(lambda db: _attach_snapshots(db, folder, joined[0]))
-        reader = await connect(folder / INDEX, writable=False)
-        opened.push_async_callback(reader.end)
-        await reader.run(lambda db: _attach(db, folder))
-        opened.pop_all()
-    return writer, reader, joined
-
-
 def _check_index(db: sqlite3.Connection, frames: Frames, state: State) -> None:
     """See that nothing is missing in it, as every opening does: who asks for a hidden key cannot know."""
-    writing.load(db)
-
-
-def _attach(db: sqlite3.Connection, folder: Path) -> None:
-    db.execute("ATTACH ? AS kept", (str(folder / SNAPSHOTS),))
-
-
-def _attach_snapshots(db: sqlite3.Connection, folder: Path, ledger: Ledger) -> None:
-    """Attach the snapshots for writing; a damaged file of them is replaced."""
-
-    def begin() -> None:
-        _attach(db, folder)
-        db.execute("PRAGMA kept.journal_mode = WAL")
-        db.execute("PRAGMA kept.synchronous = NORMAL")
-        with snapshots.writing(db):
-            snapshots.begin(db, ledger.log.journal_id, ledger.log.head)
-
-    try:
-        begin()
-    except sqlite3.Error as error:
-        if not isinstance(translate(error), StorageCorrupt):
-            raise
-        log.warning("the snapshots in %s were damaged and are lost: %s", folder, error)
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("DETACH kept")
-        _remove(folder / SNAPSHOTS)
-        begin()
-
-
-def _join(
-    db: sqlite3.Connection,
-    folder: Path,
-    clock: Clock,
-    journal_id: bytes,
-    at: int,
-    segment_bytes: int | None,
-    disk: Disk | None,
-) -> Joined:
-    """Open the log as far as the index knows it already, and read the rest."""
-    with tables.suspicion():
-        for setting in _SETTINGS:
-            db.execute(setting)
-        begun = db.execute("SELECT count(*) FROM main.sqlite_master").fetchone()[0]
-        known = writing.load(db) if begun else None
-    since = None if known is None or not known[0].checkpoint.frame else known[0].checkpoint
-    segments = SegmentLog.open(
-        folder, journal_id=journal_id, at=at, disk=disk, segment_bytes=segment_bytes, since=since
-    )
-    try:
-        resumed = 0 if since is None else since.frame
-        note = ""
-        if known and known[0].journal == segments.journal_id and segments.found.resumed_from == resumed:
-            meta, state = known
-        else:
-            note = "" if known is None else "the index was of another journal"
-            with tables.suspicion(), transaction(db):
-                tables.clear(db)
-                meta, state = writing.blank(segments.journal_id), State()
-                writing.write(db, meta, state, meta.checkpoint)
-        ledger = Ledger(segments, state, meta, db, clock)
-        return ledger, ledger.catch_up(), note
-    except BaseException:
-        segments.close()
-        raise
-
-
-def _line(ledger: Ledger, recovered: int, note: str) -> str:
-    """One line for a person: what the opening found and did."""
-    found = ledger.log.found
-    streams = sum(1 for head in ledger.state.numbers if head.version)
-    parts = [f"{ledger.log.head:,} events in {streams:,} streams"]
-    if recovered:
-        parts.append(f"read {recovered:,} again")
-    if found.torn_bytes:
-        parts.append(
-            f"cut off an unfinished write of {found.torn_bytes:,} bytes behind position {ledger.log.head:,}"
-        )
-    if note:
-        parts.append(f"made the index anew ({note})")
-    return "; ".join(parts)
-
-
-def _touch(path: Path) -> None:
-    """Have a file of its owner's alone, which SQLite then fills."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise translate(error) from error
-
-
-def _remove(path: Path) -> None:
-    """Remove a database."""
-    try:
-        for ending in ("", "-wal", "-shm"):
-            path.with_name(path.name + ending).unlink(missing_ok=True)
-    except OSError as error:
-        raise translate(error) from error
-
-
-def _check_lock(folder: Path, lock: int) -> None:
-    """See that the folder is still the one that was locked.
-
-    Raises:
-        StorageUnavailable: It was taken away or replaced; a journal that is begun in its place would be empty.
-    """
-    try:
-        is_ours = os.path.samestat(os.stat(folder / LOCK), os.fstat(lock))  # noqa: PTH116 beside fstat
-    except OSError as error:
-        raise translate(error) from error
-    if not is_ours:
-        raise StorageUnavailable(
-            f"{folder} is not the folder that was opened",
-            "put it back, or close the journal and open it again",
-        )
-
-
-def _lock(folder: Path) -> int:
-    """Take the folder for this process.
-
-    Raises:
-        StorageUnavailable: Another one has it, or the disk refused.
-    """
-    try:
-        SystemDisk().make_folder(folder)  # which makes its name durable, too
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise translate(error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise StorageUnavailable(
-            f"another process has the journal in {folder} open", "stop it, or give another folder"
-        ) from error
-    return lock
+    load(db)

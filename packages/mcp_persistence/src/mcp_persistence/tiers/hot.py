@@ -2,7 +2,7 @@
 
 It belongs to the store, not to whoever works with the data: a worker that crashes finds its snapshot and the
 events behind it here and is back without touching the disk. Losing it loses nothing. Bounded in bytes; the
-oldest goes first. Events rest as bytes, so that no reader can change what the next one sees.
+oldest goes first, a batch at a time. Events rest as bytes, so that no reader can change what the next one sees.
 
 Used on the store's event loop only.
 """
@@ -10,6 +10,7 @@ Used on the store's event loop only.
 from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import Final
 
 from mcp_interface.store import Snapshot
@@ -22,6 +23,8 @@ _ROW: Final = 200
 """Bytes that a row takes besides its events, roughly."""
 _SNAPSHOT: Final = 600
 """Bytes that a snapshot takes besides its state, roughly."""
+
+_EVICTED: Final[tuple[Sequence[Row], int]] = ((), 0)
 
 
 class HotTier:
@@ -39,25 +42,26 @@ class HotTier:
     def clear(self, head: int) -> None:
         """Forget everything; what is added next follows `head`."""
         self._low = head  # everything behind this position is here
-        self._rows: list[Row] = []
-        self._gone = 0  # rows at the front of the list that were evicted
+        self._batches: list[tuple[Sequence[Row], int]] = []  # with the bytes of each
+        self._gone = 0  # batches at the front of the list that were evicted
         self._streams: dict[str, deque[Row]] = {}
         self._bytes = 0
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
         self._snapshot_bytes = 0
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Keep what has just become durable, in order of position."""
-        self._rows += rows
+        """Keep a batch that has just become durable, in order of position; the sequence is not to be changed."""
         streams = self._streams
         size = 0
         for row in rows:
             kept = streams.get(row.stream)
             if kept is None:
-                kept = streams[row.stream] = deque()
-            kept.append(row)
+                streams[row.stream] = deque((row,))
+            else:
+                kept.append(row)
             bodies = row.bodies
             size += _ROW + (len(bodies[0]) if len(bodies) == 1 else sum(map(len, bodies)))
+        self._batches.append((rows, size))
         self._bytes += size
         while self._bytes > self._most:
             self._evict()
@@ -87,12 +91,14 @@ class HotTier:
         """
         if position < self._low:
             return None
-        place = bisect_right(self._rows, position, lo=self._gone, key=_last)
+        batches = self._batches
+        place = bisect_right(batches, position, lo=self._gone, key=_end)
         found: list[Row] = []
         count = 0
         reached = position
-        for index in range(place, len(self._rows)):
-            row = self._rows[index]
+        for row in chain.from_iterable(batches[each][0] for each in range(place, len(batches))):
+            if _last(row) <= position:
+                continue
             reached = _last(row)
             if matches(row.stream, glob):
                 found.append(row)
@@ -105,9 +111,14 @@ class HotTier:
         """Drop streams that were removed."""
         gone = {stream for stream in streams if self._streams.pop(stream, None)}
         if gone:
-            self._rows = [row for row in self._rows[self._gone :] if row.stream not in gone]
-            self._gone = 0
-            self._bytes = sum(map(_size, self._rows))
+            batches = self._batches[self._gone :]
+            self._batches, self._gone, self._bytes = [], 0, 0
+            for rows, _ in batches:
+                rest = [row for row in rows if row.stream not in gone]
+                if rest:
+                    size = sum(map(_size, rest))
+                    self._batches.append((rest, size))
+                    self._bytes += size
         for stream in streams:
             self._drop_snapshot(stream)
 
@@ -136,17 +147,25 @@ class HotTier:
             self._snapshot_bytes -= _SNAPSHOT + len(before.state)
 
     def _evict(self) -> None:
-        row = self._rows[self._gone]
+        rows, size = self._batches[self._gone]
+        self._batches[self._gone] = _EVICTED
         self._gone += 1
-        self._low = _last(row)
-        self._bytes -= _size(row)
-        kept = self._streams[row.stream]
-        kept.popleft()
-        if not kept:
-            del self._streams[row.stream]
-        if self._gone > len(self._rows) // 2:
-            del self._rows[: self._gone]
+        if self._gone > len(self._batches) // 2:
+            del self._batches[: self._gone]
             self._gone = 0
+        self._bytes -= size
+        self._low = _last(rows[-1])
+        streams = self._streams
+        for row in rows:
+            kept = streams[row.stream]
+            if len(kept) > 1:
+                kept.popleft()
+            else:
+                del streams[row.stream]
+
+
+def _end(batch: tuple[Sequence[Row], int]) -> int:
+    return _last(batch[0][-1])
 
 
 def _last(row: Row) -> int:

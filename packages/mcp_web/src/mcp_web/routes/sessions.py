@@ -12,15 +12,18 @@ from mcp_interface.commands import (
     ChangeSession,
     CreateSession,
     EndSession,
+    ForkSession,
     GetSession,
     ListSessions,
     Page,
     Posted,
     PostMessage,
     ReadSession,
+    ResumeSession,
+    SuspendSession,
 )
 from mcp_interface.ids import SessionId
-from mcp_interface.session import Profile, Session
+from mcp_interface.session import Cleanup, Limits, Profile, Session
 from mcp_interface.store import Record
 from mcp_web.auth import CallerDependency
 from mcp_web.routes.shape import PROBLEMS, Cursor, Limit
@@ -33,6 +36,15 @@ class NewSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     profile: Profile = "careful"
     model: str = ""
     metadata: dict[str, Any] = {}
+    limits: Limits = Limits()
+
+
+class NewFork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the history of a session is copied up to, and how the copy is called."""
+
+    version: Annotated[int, Meta(ge=1)] | None = None
+    """The last event that is carried over; without it the latest."""
+    title: str | None = None
 
 
 class SessionChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,7 +79,13 @@ async def list_sessions(
 async def create_session(caller: CallerDependency, data: JSONBody[NewSession]) -> Session:
     """The assistant of the new session holds nothing yet."""
     return await caller.ask(
-        CreateSession(title=data.title, profile=data.profile, model=data.model, metadata=data.metadata)
+        CreateSession(
+            title=data.title,
+            profile=data.profile,
+            model=data.model,
+            metadata=data.metadata,
+            limits=data.limits,
+        )
     )
 
 
@@ -78,9 +96,50 @@ async def get_session(caller: CallerDependency, session_id: FromPath[str]) -> Se
 
 
 @delete("/sessions/{session_id:str}", responses=PROBLEMS, summary="End a session")
-async def end_session(caller: CallerDependency, session_id: FromPath[str]) -> None:
-    """Ends its agents and their rights too; its events stay readable."""
-    await caller.ask(EndSession(session_id=SessionId(session_id)))
+async def end_session(
+    caller: CallerDependency, session_id: FromPath[str], cleanup: FromQuery[Cleanup] = "immediate"
+) -> None:
+    """Ends its agents and their rights too; its events stay readable.
+
+    `cleanup=graceful` lets tool calls that run finish, `immediate` cancels them, `force` does not wait for them.
+    """
+    await caller.ask(EndSession(session_id=SessionId(session_id), cleanup=cleanup))
+
+
+@post(
+    "/sessions/{session_id:str}/suspend",
+    status_code=200,
+    responses=PROBLEMS,
+    summary="Let nothing more begin in a session",
+)
+async def suspend_session(caller: CallerDependency, session_id: FromPath[str]) -> Session:
+    """Answers when it is at rest: tool calls that run finish first. Harmless when repeated."""
+    return await caller.ask(SuspendSession(session_id=SessionId(session_id)))
+
+
+@post(
+    "/sessions/{session_id:str}/resume",
+    status_code=200,
+    responses=PROBLEMS,
+    summary="Go on with a suspended session",
+)
+async def resume_session(caller: CallerDependency, session_id: FromPath[str]) -> Session:
+    """What was said before that nobody answered is taken up now. Harmless when repeated."""
+    return await caller.ask(ResumeSession(session_id=SessionId(session_id)))
+
+
+@post(
+    "/sessions/{session_id:str}/fork",
+    responses=PROBLEMS,
+    summary="Begin a session with a copy of another one's history",
+)
+async def fork_session(
+    caller: CallerDependency, session_id: FromPath[str], data: JSONBody[NewFork]
+) -> Session:
+    """The other session stays as it is; rights of its agents, open questions and running calls are not copied."""
+    return await caller.ask(
+        ForkSession(session_id=SessionId(session_id), version=data.version, title=data.title)
+    )
 
 
 @patch("/sessions/{session_id:str}", responses=PROBLEMS, summary="Change a session")
@@ -132,6 +191,9 @@ ROUTES = [
     create_session,
     get_session,
     end_session,
+    suspend_session,
+    resume_session,
+    fork_session,
     change_session,
     read_events,
     post_message,

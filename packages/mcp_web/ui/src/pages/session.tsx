@@ -1,7 +1,7 @@
 // One session: its transcript as it happens, and the ways to take part in it.
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useLayoutEffect, useRef, useState } from "react";
-import { Link } from "wouter";
+import { Link, useLocation } from "wouter";
 import { api, at } from "../api/http";
 import { session, status } from "../api/queries";
 import type { Posted, Profile, Session } from "../api/types";
@@ -49,6 +49,18 @@ function Top({ id, transcript, session: known }: { id: string; transcript: Trans
     mutationFn: (body: { profile: Profile }) => api<Session>(at("sessions", id), { method: "PATCH", body }),
   });
   const end = useMutation({ mutationFn: () => api<null>(at("sessions", id), { method: "DELETE" }) });
+  const step = useMutation({
+    mutationFn: (name: "suspend" | "resume") => api<Session>(at("sessions", id, name), { method: "POST" }),
+  });
+  const [, go] = useLocation();
+  const queries = useQueryClient();
+  const fork = useMutation({
+    mutationFn: () => api<Session>(at("sessions", id, "fork"), { method: "POST", body: {} }),
+    onSuccess: (made) => {
+      void queries.invalidateQueries({ queryKey: ["sessions"] });
+      go(`/sessions/${made.id}`);
+    },
+  });
   const confirmEnd = () => {
     if (window.confirm("End this session? Its agents and their rights end with it; the transcript stays.")) end.mutate();
   };
@@ -60,7 +72,7 @@ function Top({ id, transcript, session: known }: { id: string; transcript: Trans
         sub={
           <>
             <Id value={id} />
-            {transcript.ended ? <Badge>ended</Badge> : transcript.busy ? <Badge tone="info">working</Badge> : <Badge tone="ok">idle</Badge>}
+            {transcript.ended ? <Badge>ended</Badge> : transcript.suspended ? <Badge tone="warn">suspended</Badge> : transcript.busy ? <Badge tone="info">working</Badge> : <Badge tone="ok">idle</Badge>}
             {transcript.inputTokens + transcript.outputTokens > 0 && (
               <span title="tokens read and written">
                 {transcript.inputTokens.toLocaleString()} in · {transcript.outputTokens.toLocaleString()} out
@@ -89,13 +101,26 @@ function Top({ id, transcript, session: known }: { id: string; transcript: Trans
             ))}
           </select>
         </label>
+        <button type="button" onClick={() => fork.mutate()} disabled={fork.isPending} title="Go on in a copy; this session stays as it is">
+          Fork
+        </button>
+        {!transcript.ended && (
+          <button
+            type="button"
+            onClick={() => step.mutate(transcript.suspended ? "resume" : "suspend")}
+            disabled={step.isPending}
+            title={transcript.suspended ? "Let things begin again" : "Tool calls that run may finish; nothing else begins"}
+          >
+            {transcript.suspended ? "Resume" : "Suspend"}
+          </button>
+        )}
         {!transcript.ended && (
           <button type="button" onClick={confirmEnd} disabled={end.isPending}>
             End session
           </button>
         )}
       </Header>
-      <Failure error={change.error ?? end.error} />
+      <Failure error={change.error ?? end.error ?? step.error ?? fork.error} />
     </>
   );
 }
@@ -157,6 +182,7 @@ function Composer({ id, transcript }: { id: string; transcript: Transcript }) {
   };
   useEffect(() => area.current?.focus(), []);
   if (transcript.ended) return <p className="muted ended">This session has ended. Its transcript stays here.</p>;
+  if (transcript.suspended) return <p className="muted ended">This session is suspended. Resume it to go on.</p>;
   return (
     <form
       className="composer"

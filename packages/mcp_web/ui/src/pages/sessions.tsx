@@ -90,7 +90,7 @@ export function Sessions() {
                   <Link href={`/sessions/${item.id}`}>{item.title || "untitled"}</Link>
                 </th>
                 <td>
-                  {item.busy ? <Badge tone="info">working</Badge> : <Badge tone={item.status === "active" ? "ok" : "plain"}>{item.status}</Badge>}
+                  {item.busy ? <Badge tone="info">working</Badge> : <Badge tone={item.status === "active" ? "ok" : item.status === "suspended" ? "warn" : item.status === "error" ? "bad" : "plain"}>{item.status}</Badge>}
                 </td>
                 <td>
                   <ProfileBadge profile={item.profile ?? "careful"} />

@@ -46,6 +46,14 @@ export function Journal() {
               <dd>{report.reason}</dd>
             </>
           )}
+          {report.damage && (
+            <>
+              <dt>Damage</dt>
+              <dd>
+                <Badge tone="bad">damaged</Badge> {report.damage}
+              </dd>
+            </>
+          )}
           <dt>Found at the last start</dt>
           <dd>{report.found || "nothing out of the ordinary"}</dd>
           <dt>Holds</dt>

@@ -54,6 +54,7 @@ export interface Transcript {
   items: Item[];
   busy: boolean;
   ended: boolean;
+  suspended: boolean;
   title: string;
   profile: Profile;
   model: string;
@@ -67,6 +68,7 @@ export const EMPTY: Transcript = {
   items: [],
   busy: false,
   ended: false,
+  suspended: false,
   title: "",
   profile: "careful",
   model: "",
@@ -83,14 +85,26 @@ function remembered(state: Transcript, record: Rec): Transcript {
   const { event } = record;
   const key = `r${record.position}`;
   switch (event.event) {
-    case "session.created":
-      return {
+    case "session.created": {
+      const begun = {
         ...state,
         title: event.title ?? "",
         profile: event.profile ?? "careful",
         model: event.model ?? "",
         folder: String(event.metadata?.cwd ?? ""),
       };
+      const origin = event.forked_from;
+      return origin ? note(begun, key, "plain", `a copy of ${origin.session_id} up to its event ${origin.version}`, event.timestamp) : begun;
+    }
+    case "session.suspended":
+      return note({ ...state, suspended: true }, key, "warn", event.reason ? `suspended: ${event.reason}` : "suspended", event.timestamp);
+    case "session.resumed":
+      return note({ ...state, suspended: false }, key, "plain", "resumed", event.timestamp);
+    case "agent.restarted": {
+      // what it was saying it will say again
+      const items = state.items.filter((item) => !(item.kind === "assistant" && item.open));
+      return note({ ...state, items }, key, "plain", `the assistant was restarted (${event.reason}) and goes on`, event.timestamp);
+    }
     case "session.changed": {
       const next = {
         ...state,

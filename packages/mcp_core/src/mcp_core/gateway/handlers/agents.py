@@ -26,8 +26,9 @@ from mcp_interface.commands import (
     SpawnAgent,
     StopAgent,
 )
-from mcp_interface.errors import CallerMistaken, LostRace
+from mcp_interface.errors import CallerMistaken
 from mcp_interface.ids import AgentId, CapabilityId, PrincipalId, is_id, is_principal
+from mcp_interface.session import check_open
 from mcp_interface.tool import ToolInfo
 
 
@@ -80,8 +81,7 @@ class AgentCommands:
             most = None
         else:
             session = self._sessions.get(session_id, who)
-            if session.status == "terminated":
-                raise LostRace(f"{session_id} has ended", "begin a new session")
+            check_open(session)
             most = session.limits.max_agents
         asks = [
             Ask(

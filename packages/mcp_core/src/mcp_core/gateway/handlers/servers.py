@@ -1,16 +1,13 @@
-"""Commands about servers and tools. The configuration of servers is the stream "servers"."""
+"""Commands about servers and what they offer. The configuration of servers is the stream "servers"."""
 
 import asyncio
 from contextlib import suppress
 
 import msgspec
 
-from mcp_core.agents.directory import Directory
-from mcp_core.agents.tool_executor import Caller, ToolRequest
 from mcp_core.gateway.gateway import Handler
-from mcp_core.gateway.handlers.owning import Owning, require_owner
+from mcp_core.gateway.handlers.owning import require_owner
 from mcp_core.gateway.handlers.paging import page_of
-from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.protocol.configuration import MAX_SERVERS, check_name, refuse_secrets
 from mcp_core.protocol.reach import did_you_mean
@@ -18,8 +15,6 @@ from mcp_core.runtime.commit import History, Journal
 from mcp_interface.clock import Clock
 from mcp_interface.commands import (
     AddServer,
-    CallOutcome,
-    CallTool,
     ListServers,
     ListTools,
     Page,
@@ -51,24 +46,17 @@ def apply(state: Configured, record: Record) -> None:
 
 
 class ServerCommands:
-    """Handlers over the servers of a node and their tools."""
+    """Handlers over the servers of a node and the list of their tools."""
 
     def __init__(
         self,
         toolbox: Toolbox,
-        sessions: Sessions,
-        directory: Directory,
-        caller: Caller,
         journal: Journal,
         clock: Clock,
         owner: PrincipalId,
     ) -> None:
         self._owner = owner
-        self._owning = Owning(owner, sessions, directory)
         self._toolbox = toolbox
-        self._sessions = sessions
-        self._directory = directory
-        self._caller = caller
         self._clock = clock
         self._writing = asyncio.Lock()
         self._history: History[Configured] = History(
@@ -82,7 +70,6 @@ class ServerCommands:
             RemoveServer: self.remove,
             ListServers: self.listed,
             ListTools: self.tools,
-            CallTool: self.call,
         }
 
     async def load(self) -> dict[str, ServerSpec]:
@@ -129,25 +116,3 @@ class ServerCommands:
     async def tools(self, who: PrincipalId, command: ListTools) -> Page[ToolInfo]:
         """Tools that are known now."""
         return page_of(self._toolbox.listed(command.server), command.limit, command.cursor)
-
-    async def call(self, who: PrincipalId, command: CallTool) -> CallOutcome:
-        """One tool call; acting as an agent never asks anybody, it is allowed or denied."""
-        principal = who
-        if command.as_agent is not None:
-            agent = self._owning.agent(who, command.as_agent)
-            self._directory.ref(agent.id)
-            principal = PrincipalId(agent.id)
-        if command.session_id is None:
-            session = await self._sessions.console(who)
-        else:
-            session = self._sessions.get(command.session_id, who)
-        return await self._caller.call(
-            ToolRequest(
-                session_id=session.id,
-                principal_id=principal,
-                server=command.server,
-                tool=command.tool,
-                arguments=command.arguments,
-                timeout_s=None if command.timeout_ms is None else command.timeout_ms / 1000,
-            )
-        )

@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Begin, Cancel
 from mcp_core.agents.tool_executor import Caller
+from mcp_core.gateway.forking import NODES_OWN
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.guard import BY_PROFILE
 from mcp_core.gateway.handlers.paging import page_of, position_of
+from mcp_core.gateway.lifecycle import Lifecycle
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.state import stream_of
@@ -23,6 +27,7 @@ from mcp_interface.commands import (
     ChangeSession,
     CreateSession,
     EndSession,
+    ForkSession,
     GetSession,
     ListApprovals,
     ListSessions,
@@ -30,9 +35,11 @@ from mcp_interface.commands import (
     Posted,
     PostMessage,
     ReadSession,
+    ResumeSession,
+    SuspendSession,
 )
 from mcp_interface.envelope import Envelope
-from mcp_interface.errors import CallerMistaken, LostRace, NotFound, StorageUnavailable, UmbrellaError
+from mcp_interface.errors import CallerMistaken, NotFound, StorageUnavailable, UmbrellaError
 from mcp_interface.events import UserMessage
 from mcp_interface.ids import SYSTEM, AgentId, MessageId, PrincipalId, SessionId, new_id
 from mcp_interface.session import Session
@@ -62,11 +69,9 @@ class SessionCommands:
         self._sessions = sessions
         self._directory = directory
         self._router = router
-        self._caller = caller
         self._kernel = kernel
         self._desk = desk
-        self._hiring: dict[SessionId, asyncio.Lock] = {}
-        self._ending: set[SessionId] = set()
+        self._lifecycle = Lifecycle(sessions, directory, caller, desk, clock)
         self._waking: set[asyncio.Task[None]] = set()
         self._journal = journal
         self._clock = clock
@@ -80,6 +85,9 @@ class SessionCommands:
             GetSession: self.get,
             ReadSession: self.read,
             EndSession: self.end,
+            SuspendSession: self.suspend,
+            ResumeSession: self.resume,
+            ForkSession: self.fork,
             ChangeSession: self.change,
             PostMessage: self.post,
             CancelTurn: self.cancel,
@@ -89,10 +97,10 @@ class SessionCommands:
 
     async def create(self, who: PrincipalId, command: CreateSession) -> Session:
         """Begin a session together with its assistant."""
-        if "kind" in command.metadata:
-            raise CallerMistaken("metadata.kind is the node's own word", "use another key")
+        if NODES_OWN in command.metadata:
+            raise CallerMistaken(f"metadata.{NODES_OWN} is the node's own word", "use another key")
         session = await self._sessions.create(
-            who, command.title, command.profile, command.model, command.metadata
+            who, command.title, command.profile, command.model, command.metadata, command.limits
         )
         await self._assistant(session)
         return self._sessions.get(session.id)
@@ -116,19 +124,31 @@ class SessionCommands:
     async def end(self, who: PrincipalId, command: EndSession) -> None:
         """End the session's agents and their rights, then the session."""
         session = self._sessions.get(command.session_id, who)
-        self._ending.add(session.id)
-        try:
-            async with self._hiring.setdefault(session.id, asyncio.Lock()):
-                # What runs comes to its end first, so that the journal has it before the session's.
-                await self._caller.end_calls(session.id, who)
-                for agent in self._directory.listed(session.id):
-                    await self._directory.stop(agent.id, command.reason)
-                await self._sessions.end(session.id, command.reason)
-                for agent in self._directory.listed(session.id):  # who joined meanwhile
-                    await self._directory.stop(agent.id, command.reason)
-            self._hiring.pop(session.id, None)
-        finally:
-            self._ending.discard(session.id)
+        await self._lifecycle.end(session.id, who, command.reason, command.cleanup)
+
+    async def suspend(self, who: PrincipalId, command: SuspendSession) -> Session:
+        """Let nothing begin in a session; answers when it is at rest."""
+        session = self._sessions.get(command.session_id, who)
+        await self._lifecycle.suspend(session.id, who, command.reason)
+        return self._sessions.get(session.id)
+
+    async def resume(self, who: PrincipalId, command: ResumeSession) -> Session:
+        """Go on with a session; what nobody has answered is taken up."""
+        session = self._sessions.get(command.session_id, who)
+        unanswered = await self._lifecycle.resume(session.id, who)
+        session = self._sessions.get(session.id)
+        if unanswered:
+            self.wake(session)
+        return session
+
+    async def fork(self, who: PrincipalId, command: ForkSession) -> Session:
+        """Begin a session with the history of another one; a last word that nobody answered is answered here."""
+        parent = self._sessions.get(command.session_id, who)
+        session = await self._sessions.fork(parent, who, command.version, command.position, command.title)
+        await self._assistant(session)
+        if (await self._sessions.state(session.id)).unanswered:
+            self.wake(session)
+        return self._sessions.get(session.id)
 
     async def change(self, who: PrincipalId, command: ChangeSession) -> Session:
         """Change settings."""
@@ -141,21 +161,28 @@ class SessionCommands:
     async def post(self, who: PrincipalId, command: PostMessage) -> Posted:
         """Keep what was said, then wake the assistant."""
         session = self._sessions.get(command.session_id, who)
-        if session.id in self._ending:
-            raise LostRace(f"{session.id} is being ended", "begin a new session")
         record = await self._sessions.post(session.id, who, command.text)
         self.wake(session)
         message_id = record.event.message_id if isinstance(record.event, UserMessage) else MessageId("")
         return Posted(session_id=session.id, message_id=message_id, position=record.position)
 
+    def begin(self, waiting: Iterable[SessionId]) -> None:
+        """Take up what an earlier process left: answers that people wait for, ends that had begun."""
+        for session_id in waiting:
+            self.wake(self._sessions.get(session_id))
+        self._later(self._lifecycle.watch())
+
     def wake(self, session: Session) -> None:
         """Tell the assistant of a session that somebody waits for it, now or when it is back on its feet."""
-        task = asyncio.get_running_loop().create_task(self._wake(session))
+        self._later(self._wake(session))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._waking.add(task)
         task.add_done_callback(self._waking.discard)
 
     async def _wake(self, session: Session) -> None:
-        while True:
+        while self._sessions.get(session.id).status in {"initializing", "active"}:
             try:
                 assistant = await self._assistant(session)
                 await self._router.ask(self._envelope(session.created_by, assistant, session.id, Begin()))
@@ -174,6 +201,7 @@ class SessionCommands:
         for task in self._waking:
             task.cancel()
         await asyncio.gather(*self._waking, return_exceptions=True)
+        await self._lifecycle.close()
 
     async def _take_back(self, session: Session) -> None:
         """Revoke what the session's earlier profile gave to its agents."""
@@ -210,7 +238,7 @@ class SessionCommands:
         return self._sessions.get(session_id).created_by == who
 
     async def _assistant(self, session: Session) -> AgentId:
-        async with self._hiring.setdefault(session.id, asyncio.Lock()):
+        async with self._lifecycle.lock(session.id):
             for agent in self._directory.listed(session.id):
                 if agent.type == "llm":
                     return agent.id

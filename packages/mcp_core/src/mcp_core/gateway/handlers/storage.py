@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import require_owner
 from mcp_interface.commands import (
@@ -38,8 +40,8 @@ class StorageCommands:
         return {GetStorage: self.status, VerifyStorage: self.verify, RebuildStorage: self.rebuild}
 
     async def status(self, who: PrincipalId, command: GetStorage) -> StoreReport:
-        """How the journal is."""
-        return await self._store.report()
+        """How the journal is; damage stays in it until a verification finds none."""
+        return await self._report()
 
     async def verify(self, who: PrincipalId, command: VerifyStorage) -> StorageCheck:
         """Read everything back; whoever asks while that goes on gets the same answer.
@@ -58,7 +60,11 @@ class StorageCommands:
         """Make anew what is derived from the journal."""
         require_owner(who, self._owner, "rebuild its storage")
         await self._store.rebuild()
-        return await self._store.report()
+        return await self._report()
+
+    async def _report(self) -> StoreReport:
+        report = await self._store.report()
+        return report if self._last is None else replace(report, damage=self._last.problem)
 
     async def _verify(self) -> StorageCheck:
         self._last = await verified(self._store, self._journal)  # one that was broken off changes nothing

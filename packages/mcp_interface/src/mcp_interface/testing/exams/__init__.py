@@ -8,6 +8,7 @@ from mcp_interface.testing.exams.provider import check_provider
 from mcp_interface.testing.exams.registry import check_registry
 from mcp_interface.testing.exams.snapshots import check_snapshots
 from mcp_interface.testing.exams.store import check_store
+from mcp_interface.testing.exams.telemetry import check_telemetry
 from mcp_interface.testing.exams.tool import check_tool
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "check_registry",
     "check_snapshots",
     "check_store",
+    "check_telemetry",
     "check_tool",
 ]

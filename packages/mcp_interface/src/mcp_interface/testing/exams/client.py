@@ -15,11 +15,15 @@ from mcp_interface.errors import (
     NotFound,
     error_from,
 )
+from mcp_interface.execution import StartExecution
 from mcp_interface.ids import SessionId, is_principal, new_id
 from mcp_interface.testing.exams.asserting import refuses, within
 from mcp_interface.testing.exams.connection import Entrance, connected
 from mcp_interface.testing.exams.conversation import CONVERSATION
+from mcp_interface.testing.exams.executing import EXECUTING
 from mcp_interface.testing.exams.following import FOLLOWING
+from mcp_interface.testing.exams.lifecycle import LIFECYCLE
+from mcp_interface.testing.exams.sharing import SHARING, overruns
 from mcp_interface.testing.time import SeededEntropy
 
 UNKNOWN: Final = SessionId(new_id("session", SeededEntropy(404)))
@@ -32,6 +36,8 @@ async def check_client(
     *,
     guarded: bool = True,
     stalled: Command[Any] | None = None,
+    overrun_by: int = 0,
+    call: StartExecution | None = None,
 ) -> None:
     """Examine a client against the node that it is made for.
 
@@ -42,6 +48,9 @@ async def check_client(
         maker: Opens one node; called once, every client of the exam is its.
         guarded: Whether a wrong token is refused; a client in the node's own process may do without one.
         stalled: A command that takes this node longer than a second; None leaves deadlines half examined.
+        overrun_by: So many events of a kilobyte are more than may wait for a reader that reads nothing; zero
+            leaves slow readers half examined.
+        call: A call that succeeds on this node; None leaves tool calls unexamined.
 
     Raises:
         AssertionError: Names the broken promise.
@@ -55,10 +64,17 @@ async def check_client(
             _survives_short_deadlines,
             *CONVERSATION,
             *FOLLOWING,
+            *SHARING,
+            *LIFECYCLE,
         ):
             await within(part(entrance), f"check_client.{part.__name__.strip('_')}", 60.0)
+        if call is not None:
+            for exam in EXECUTING:
+                await within(exam(entrance, call), f"check_client.{exam.__name__}", 60.0)
         if guarded:
             await within(_guards_the_door(entrance), "check_client.guards_the_door")
+        if overrun_by:
+            await within(overruns(entrance, overrun_by), "check_client.overruns", 60.0)
         if stalled is not None:
             await within(_keeps_deadlines(entrance, stalled), "check_client.keeps_deadlines")
             await within(_abandons_nothing(entrance, stalled), "check_client.abandons_nothing")
