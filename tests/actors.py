@@ -53,7 +53,12 @@ class Letters:
 
     def __init__(self, home: Any) -> None:
         self.all: list[tuple[Any, Any, str]] = []
+        self._home, self._before = home, home.dead_letter
         home.dead_letter = lambda ref, message, reason: self.all.append((ref, message, reason))
+
+    def close(self) -> None:
+        """Let them go where they went before."""
+        self._home.dead_letter = self._before
 
     @property
     def messages(self) -> list[Any]:
@@ -93,5 +98,5 @@ async def turns(count: int = 20) -> None:
 
 async def until(condition: Callable[[], Any]) -> None:
     """Wait until something is true."""
-    while not condition():  # noqa: ASYNC110
+    while not condition():
         await asyncio.sleep(0.001)

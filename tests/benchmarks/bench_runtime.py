@@ -362,7 +362,7 @@ def main() -> None:
         scale=0.2 if given.quick else 1.0,
         turns=1 if given.quick else 3,
         many=100_000 if given.quick else 1_000_000,
-        samples=100 if given.quick else 1_000,
+        samples=100 if given.quick else 400,
         parent=given.folder,
     )
     note(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")

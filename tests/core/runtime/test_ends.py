@@ -5,7 +5,6 @@ import gc
 import threading
 from typing import Any
 
-import pykka
 import pytest
 from pykka import ActorRegistry
 
@@ -13,6 +12,7 @@ from actors import Doer, Echo, Letters, PlainDoer, PoolDoer, quiet, run, turns, 
 from mcp_core.runtime import Actor, ActorGone, Down, Exit, PoolActor
 from mcp_core.runtime.cell import ASLEEP
 from mcp_core.runtime.loop import present_loop
+from mcp_interface.errors import Interrupted
 
 KINDS = [Doer, PoolDoer]
 
@@ -195,8 +195,7 @@ def test_an_abandoned_thread_does_nothing_to_its_successor() -> None:
         ref._ties.guard = None
         ref.kill()
         await until(lambda: not ref.is_alive())
-        del ref._home.dead_letter
-        type(ref._home).dead_letter = staticmethod(lambda *all: None)  # as it was, for other tests
+        letters.close()
 
     run(test)
 
@@ -353,7 +352,7 @@ def test_a_handler_that_waits_is_killed_with_the_actor_it_is_linked_to() -> None
 def test_observers_are_told_once_from_whatever_thread_they_came() -> None:
     async def test() -> None:
         for kind in KINDS:
-            for round in range(30):
+            for _ in range(30):
                 ref, told, ready = kind.start(), [], threading.Barrier(3)
 
                 def observe(ref: Any = ref, told: Any = told, ready: Any = ready) -> None:
@@ -636,7 +635,7 @@ def test_actors_end_with_their_loop_and_every_asker_is_told() -> None:
 
     asyncio.run(main())
     assert told[2] == "killed"
-    with pytest.raises((pykka.ActorDeadError, Exception), match="cancelled|ended"):
+    with pytest.raises((Interrupted, ActorGone)):
         told[0].get(timeout=1)
     assert told[1].done()
     for ref in refs:
@@ -656,7 +655,7 @@ def test_a_loop_that_is_closed_without_ceremony_fails_what_is_sent_to_it() -> No
         return Doer.start(), Doer.start()
 
     one, two = loop.run_until_complete(main())
-    asked = one.ask(lambda: 5, block=False)
+    one.ask(lambda: 5, block=False)
     asleep = threading.Event()
 
     def ask() -> None:
@@ -670,7 +669,6 @@ def test_a_loop_that_is_closed_without_ceremony_fails_what_is_sent_to_it() -> No
     while not one._home._inbox:
         pass
     loop.close()
-    assert asked.done() or True
     errors: list[Any] = []
 
     def tell() -> None:

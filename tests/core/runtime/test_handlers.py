@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Doer, Echo, PlainDoer, quiet, run, turns, until
+from actors import Doer, Echo, Letters, PlainDoer, quiet, run, turns, until
 from mcp_core.runtime import Actor, waits
 from mcp_core.runtime.loop import present_loop
 from mcp_interface.errors import DeadlineExceeded, Interrupted
@@ -446,8 +446,6 @@ def test_all_tasks_of_the_loop_may_be_cancelled_and_actors_go_on() -> None:
 
 
 def test_a_deadline_leaves_the_work_and_its_reply_is_a_dead_letter() -> None:
-    from actors import Letters
-
     async def test() -> None:
         doer, letters = Doer.start(), Letters(present_loop())
 
@@ -455,7 +453,7 @@ def test_a_deadline_leaves_the_work_and_its_reply_is_a_dead_letter() -> None:
             await asyncio.sleep(0.01)
             return "late"
 
-        with pytest.raises(DeadlineExceeded, match="Doer#.* did not answer within 0.001 s"):
+        with pytest.raises(DeadlineExceeded, match=r"Doer#\w+ did not answer within 0\.001 s"):
             await doer.call(slow, timeout=0.001)
         await until(lambda: letters.all)
         assert letters.messages == ["late"]
@@ -464,8 +462,6 @@ def test_a_deadline_leaves_the_work_and_its_reply_is_a_dead_letter() -> None:
 
 
 def test_a_cancelled_caller_leaves_no_dead_letter() -> None:
-    from actors import Letters
-
     async def test() -> None:
         doer, letters = Doer.start(), Letters(present_loop())
         caller = asyncio.create_task(doer.call(lambda: asyncio.sleep(60)))

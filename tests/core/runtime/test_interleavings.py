@@ -10,6 +10,7 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -141,10 +142,8 @@ class Model:
     async def _ask(self, me: Any, to: int, steps: Any, far: bool) -> None:
         ref = self.refs[to]
         message = self.message((me, far), ref, steps)
-        if far:
-            future = self.world.outside(ref.ask, message, block=False)
-        else:
-            future = ref.ask(message, block=False)
+        send = partial(self.world.outside, ref.ask) if far else ref.ask
+        future = send(message, block=False)
         answers: list[int] = []
         future.add_done_callback(lambda: answers.append(1))
 
@@ -333,13 +332,13 @@ FIXED = [
 ]
 
 
-@pytest.mark.parametrize("round", range(20 if NIGHTLY else 1))
-def test_one_program_under_a_thousand_interleavings(round: int) -> None:
+@pytest.mark.parametrize("round", range(100 if NIGHTLY else 1))
+def test_one_program_under_many_interleavings(round: int) -> None:
     outcomes = set()
-    for seed in range(round * 1_000, round * 1_000 + 1_000):
+    for seed in range(round * 400, round * 400 + 400):
         model = play(FIXED, seed)
         outcomes.add(tuple(number for _, number in model.begun))
-    assert len(outcomes) > 50, "the seeds do not shuffle"
+    assert len(outcomes) > 20, "the seeds do not shuffle"
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

@@ -30,7 +30,7 @@ from mcp_interface.session import Cleanup, ForkPoint, Limits, Profile
 from mcp_interface.tool import ToolInfo, ToolResult
 
 
-class EventBase(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+class EventBase(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event"):
     """What every event has."""
 
     timestamp: Instant

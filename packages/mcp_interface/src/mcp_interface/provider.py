@@ -53,7 +53,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int = 4096
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens that were counted by the provider."""
 
     input_tokens: int = 0

@@ -13,6 +13,7 @@ from pykka.messages import _ActorStop
 
 from mcp_core.runtime.cell import ASLEEP, DEAD, DOWN, DYING, Ref
 from mcp_core.runtime.exits import SHUTDOWN, Ended, Exit
+from mcp_core.runtime.future import Future
 from mcp_core.runtime.light import LightActor, launch
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 Restart = Literal["permanent", "transient", "temporary"]
 UNWIND_S: Final = 1.0
 """Seconds a handler that is cancelled may take to end; then it is not looked at any more."""
+OVER: Final = frozenset({DOWN, ASLEEP, DEAD})
+"""There is no incarnation."""
 
 
 class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,7 @@ class Child:
         "restarts",
         "revival",
         "spec",
+        "stopping",
     )
 
     def __init__(self, owner: "Supervisor", spec: ChildSpec, ref: Ref[Any]) -> None:
@@ -74,6 +78,13 @@ class Child:
         """Its incarnation ends because a sibling's did."""
         self.incarnation = 1
         self.revival: asyncio.Task[None] | None = None
+        self.stopping: Future | None = None
+        """Its answer to being halted; nobody waits for it any more when the incarnation ends by itself."""
+
+    @property
+    def name(self) -> str:
+        """As its supervisor knows it."""
+        return self.spec.name
 
     def begin(self, *, later: bool) -> None:
         """Start the first incarnation.
@@ -113,14 +124,21 @@ class Child:
         home = self.owner.home
         if asyncio._get_running_loop() is not home.loop:
             return self._ended_elsewhere(exit)
+        if self.owner.closed:
+            self.owner.forget(self)
+            if self.cause is not None:
+                self._tell_given_up(self.cause)
+            return False
         restart = self.spec.restart
-        if restart == "temporary" or self.owner.closed:
+        if restart == "temporary":
             self.owner.forget(self)
             return False
         if self.down:  # killed once more between two incarnations
             return True
         if self.halting or self.owner.down:
             self.down = True
+            if self.stopping is not None:
+                self.stopping.give_up(Ended(exit.kind))
             return True
         if restart == "transient" and exit.is_planned:
             self.owner.forget(self)
@@ -204,26 +222,33 @@ class Child:
         await self._finish(self.spec.shutdown_s, urgent=True)
 
     async def _finish(self, timeout: float, urgent: bool) -> None:
-        ref = self.ref
-        if ref._state in (DOWN, ASLEEP, DEAD):
+        """End the incarnation in order, by force when that takes too long."""
+        ref, stopped = self.ref, None
+        if ref._state in OVER:
             return
-        stopped = None
         try:
             if ref._state != DYING:
-                stopped = ref.ask(_ActorStop(), block=False, urgent=urgent)
+                stopped = self.stopping = ref.ask(_ActorStop(), block=False, urgent=urgent)
                 await _settled(stopped, timeout)
-                if not stopped.done():
-                    log.warning("%s was still busy when it had to stop, and is killed", self.spec.name)
-                    ref.kill(SHUTDOWN)
-            deadline = asyncio.get_running_loop().time() + UNWIND_S
-            # a thread of a pool tells nobody when its handler has returned
-            while ref._state == DYING and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
-            if ref._state not in (DOWN, ASLEEP, DEAD):
+            elif ref._ties is None or ref._ties.exit is None:  # it was stopped already, in order
+                await self._unwound(timeout)
+            if ref._state not in OVER and (stopped is None or not stopped.done()):
+                log.warning("%s was still busy when it had to stop, and is killed", self.spec.name)
+                ref.kill(SHUTDOWN)
+            await self._unwound(UNWIND_S)
+            if ref._state not in OVER:
                 ref.abandon(SHUTDOWN)
         finally:
             if stopped is not None:  # else the next incarnation would find it in its mail
                 stopped.give_up(asyncio.CancelledError())
+            self.stopping = None
+
+    async def _unwound(self, seconds: float) -> None:
+        """Wait until what it does at its end is done, so long at most."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        # a thread of a pool tells nobody when its handler has returned
+        while self.ref._state not in OVER and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
     def _tell_given_up(self, error: BaseException) -> None:
         log.error("%s is given up: %r", self.spec.name, error)

@@ -1,67 +1,49 @@
 """Keeps actors alive: a crash is answered by a fresh incarnation behind the same ref, and its mail waits.
 
 The strategies and the words are those of OTP. A first crash is answered at once, a second one within the window
-after a pause that doubles. A child that crashes too often is given up. A supervisor that gives a child up fails as a
-whole, unless it is dynamic: it ends its other children and leaves the rest to the supervisor above it.
+after a pause that doubles. A supervisor whose members crash too often has failed, and the one above it restarts it
+like any other member: everything below it ends, the last started first, and begins anew in order, behind the same
+refs. One that has nobody above it gives up: its actors end, and it says so. A dynamic supervisor never fails: it gives
+up the one member that crashes too often, and nobody else.
 
 Everything here happens on the event loop that the supervisor was made on.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import partial
 from typing import Any, Final, Literal
 
-import msgspec
-from pykka.messages import _ActorStop
-
 from mcp_core.runtime.backoff import pause
-from mcp_core.runtime.cell import ASLEEP, DEAD, DOWN, DYING, Ref
-from mcp_core.runtime.exits import SHUTDOWN, Ended, Exit
-from mcp_core.runtime.light import LightActor, launch
+from mcp_core.runtime.cell import Ref
+from mcp_core.runtime.child import Child, ChildSpec
 from mcp_core.runtime.loop import present_loop
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import LostRace
+from mcp_interface.errors import CallerMistaken, LostRace, NodeUnavailable
 from mcp_interface.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one", "dynamic"]
-Restart = Literal["permanent", "transient", "temporary"]
-UNWIND_S: Final = 1.0
-"""Seconds a handler that is cancelled may take to end; then it is not looked at any more."""
-
-
-class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How one child is made, and what its end means."""
-
-    name: str
-    make: Callable[[], LightActor]
-    """Builds an incarnation that is not started yet."""
-    restart: Restart = "permanent"
-    """Comes back after every end; after an unplanned one; never."""
-    shutdown_s: float = 10.0
-    """Seconds it has to work off its mail and to stop in order; then it is killed."""
-    on_restart: Callable[[BaseException, int], None] | None = None
-    """Told of each crash that is answered by a restart, with the count so far."""
-    on_give_up: Callable[[BaseException], None] | None = None
-    """Told once when the child will not come back."""
+ALONE: Final = ("one_for_one", "dynamic")
+"""Strategies that restart one member and leave its siblings as they are."""
 
 
 class Supervisor:
-    """One node of the tree.
+    """One node of the tree. Its members are actors and other supervisors.
 
     Args:
         clock: For windows and pauses.
         entropy: For the jitter of pauses.
         name: As people see it in the tree.
-        strategy: Who is restarted when a child ends: it alone; all; it and those started after it. `dynamic` is for
-            many independent children: as the first, and one that is given up is nobody else's matter.
-        max_restarts: More than so many ends within the window: given up. Counted for each child by the two
-            strategies that restart one child, for all together by the others.
+        strategy: Who is restarted when a member ends: it alone; all; it and those started after it. `dynamic` is for
+            many independent members: as the first, and one that is given up is nobody else's matter.
+        max_restarts: More than so many ends within the window: given up. Counted for each member by the two
+            strategies that restart one member, for all together by the others.
         window_s: Seconds.
         telemetry: Where restarts are told.
+        on_give_up: Told once when it will not come back, though nobody closed it.
     """
 
     def __init__(
@@ -74,7 +56,13 @@ class Supervisor:
         max_restarts: int = 5,
         window_s: float = 60.0,
         telemetry: Telemetry | None = None,
+        on_give_up: Callable[[BaseException], None] | None = None,
     ) -> None:
+        if max_restarts < 0 or window_s <= 0:
+            raise CallerMistaken(
+                f"{max_restarts} restarts in {window_s} s cannot be counted",
+                "allow none or more, in a window of more than no time",
+            )
         self.name = name
         self.strategy = strategy
         self.max_restarts = max_restarts
@@ -82,53 +70,87 @@ class Supervisor:
         self.parent: Supervisor | None = None
         self.failures = 0
         """How often it has failed as a whole."""
+        self.home = present_loop()
+        self.ends: list[float] | None = None
+        """When it has failed within the window of the one above."""
+        self.down = False
+        """It has failed or is halted, and waits to be begun anew; its members stay as they are."""
+        self.halting = False
+        self.closed = False
+        """It takes no child any more, and brings none back."""
+        self.revival: asyncio.Task[None] | None = None
         self._clock = clock
         self._entropy = entropy
+        self._on_give_up = on_give_up
+        self._members: dict[str, Child | Supervisor] = {}
+        self._endings: dict[str, asyncio.Task[None]] = {}
+        """What is on its way out, by name; a successor begins when it is over."""
+        self._ends: list[float] = []
+        self._pause = 0.0
+        self._mending: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._telemetry = telemetry
-        self._children: dict[str, Child] = {}
-        self._branches: dict[str, Supervisor] = {}
-        self._ends: deque[float] = deque()
-        self._regrouping: asyncio.Task[None] | None = None
-        self._home = present_loop()
+        self._restarted = None if telemetry is None else telemetry.emitter("mcp.actor.restart")
 
     # -- the tree --------------------------------------------------------------------------------------------
 
     def start(self, spec: ChildSpec) -> Ref[Any]:
         """Start a child and keep it running.
 
+        While one of the same name is on its way out, the new one takes mail and begins when the other has ended: two
+        of one name never run at the same time.
+
         Raises:
-            LostRace: A child of that name is running.
+            LostRace: A member of that name is running.
+            NodeUnavailable: The supervisor has been closed, or has given up.
+            CallerMistaken: This is not the supervisor's event loop.
             Exception: What making it raised; the name is free again.
         """
-        if spec.name in self._children:
-            raise LostRace(f"{spec.name} is already supervised", "stop it first, or choose another name")
+        name = spec.name
+        if name in self._members or self.closed:
+            raise self._refusal(name)
+        if asyncio._get_running_loop() is not self.home.loop:
+            raise CallerMistaken(
+                f"{name} cannot be started here: this is not its supervisor's event loop",
+                "start it there, with `loop.call_soon_threadsafe`",
+            )
         ref: Ref[Any] = spec.make().actor_ref
-        child = self._children[spec.name] = Child(self, spec, ref)
-        ties = ref._tied()
-        ties.name = spec.name
-        ties.guard = child.ended
-        launch(ref._actor)
+        if name in self._members:  # by what made it
+            raise self._refusal(name)
+        child = self._members[name] = Child(self, spec, ref)
+        child.begin(later=self.down or name in self._endings)
         return ref
 
     def branch(self, branch: "Supervisor") -> "Supervisor":
-        """Put another supervisor below this one.
+        """Put another supervisor below this one, as its member.
 
         Raises:
-            LostRace: There is one of that name.
+            LostRace: There is a member of that name, or the branch has its place already.
+            NodeUnavailable: The supervisor has been closed, or has given up.
         """
-        if branch.name in self._branches:
-            raise LostRace(f"there is a supervisor {branch.name!r}", "choose another name")
-        self._branches[branch.name] = branch
+        if branch.name in self._members or self.closed:
+            raise self._refusal(branch.name)
+        if branch.parent is not None or branch is self:
+            raise LostRace(f"{branch.name!r} has its place in a tree already", "make another supervisor")
+        self._members[branch.name] = branch
         branch.parent = self
         return branch
 
-    def children(self) -> "list[Child]":
-        """Its own children, in the order they were started."""
-        return list(self._children.values())
+    def _refusal(self, name: str) -> LostRace | NodeUnavailable:
+        if self.closed:
+            return NodeUnavailable(
+                f"the supervisor {self.name!r} has ended: {name} is not started", "start the node again"
+            )
+        return LostRace(f"{name} is already supervised", "stop it first, or choose another name")
+
+    def children(self) -> list[Child]:
+        """Its own actors, in the order they were started."""
+        return [member for member in self._members.values() if isinstance(member, Child)]
 
     def branches(self) -> "list[Supervisor]":
         """The supervisors below it."""
-        return list(self._branches.values())
+        return [member for member in self._members.values() if isinstance(member, Supervisor)]
 
     def walk(self) -> "Iterator[tuple[Supervisor, Child]]":
         """Every child below, with its supervisor."""
@@ -137,278 +159,290 @@ class Supervisor:
         for branch in self.branches():
             yield from branch.walk()
 
-    def child(self, name: str) -> "Child | None":
+    def child(self, name: str) -> Child | None:
         """A child of its own by name."""
-        return self._children.get(name)
+        member = self._members.get(name)
+        return member if isinstance(member, Child) else None
+
+    def find(self, name: str) -> Child | None:
+        """A child by name, its own or of any supervisor below."""
+        found = self.child(name)
+        branches = iter(self.branches())
+        while found is None and (branch := next(branches, None)) is not None:
+            found = branch.find(name)
+        return found
 
     def restarts(self, name: str) -> int:
         """How often a running child has been brought back."""
-        child = self._children.get(name)
+        child = self.child(name)
         return 0 if child is None else child.restarts
-
-    def answers(self, child: "Child") -> bool:
-        """Whether one more unplanned end of a child would be answered by a restart, and not by giving it up."""
-        since = self._clock.monotonic() - self.window_s
-        recent = sum(end >= since for end in self._ends_of(child))
-        return child.spec.restart != "temporary" and recent < self.max_restarts
 
     # -- the end ---------------------------------------------------------------------------------------------
 
     async def stop(self, name: str, timeout: float | None = None) -> None:
-        """End a child for good, after the mail it has; unknown names are ignored.
+        """End a member for good, after the mail it has; unknown names are ignored.
 
-        One that is still busy at the deadline is killed: whoever waits for it is told.
+        One that is still busy at the deadline is killed: whoever waits for it is told. It ends also when the caller is
+        cancelled meanwhile. Who stops it a second time waits for the same end.
 
         Args:
-            name: The child's.
+            name: The member's.
             timeout: Seconds; None takes the child's own.
         """
-        child = self._children.pop(name, None)
-        if child is not None:
-            await child.end(child.spec.shutdown_s if timeout is None else timeout)
+        ending = self._end(name, timeout)
+        if ending is not None:
+            await asyncio.shield(ending)
 
-    async def close(self, timeout: float) -> None:
-        """End everything below, the last started first; dynamic children all at once.
+    async def close(self, timeout: float | None = None) -> None:
+        """End everything below, the last started first; dynamic members all at once. Nothing is started any more.
 
         Args:
-            timeout: Seconds for each step.
+            timeout: Seconds for each step; None takes each child's own.
         """
-        if self._regrouping is not None:
-            self._regrouping.cancel()
-        for branch in reversed(self.branches()):
-            await branch.close(timeout)
-        names = list(reversed(self._children))
+        await asyncio.shield(self._close(timeout))
+
+    end = close
+    """As a member of another one."""
+
+    def _end(self, name: str, timeout: float | None) -> "asyncio.Task[None] | None":
+        member = self._members.pop(name, None)
+        if member is not None:
+            if member.revival is not None:
+                member.revival.cancel()
+            ending = self._endings[name] = self._later(member.end(timeout))
+            ending.add_done_callback(partial(self._is_over, name))
+        return self._endings.get(name)
+
+    def _is_over(self, name: str, ending: "asyncio.Task[None]") -> None:
+        if self._endings.get(name) is ending:
+            del self._endings[name]
+            successor = self.child(name)
+            if successor is not None and not (self.down or self.closed):
+                successor.begin_again()
+
+    def _close(self, timeout: float | None) -> "asyncio.Task[None]":
+        if self._closing is None:
+            self.closed = True
+            for task in (self._mending, self.revival):
+                if task is not None:
+                    task.cancel()
+            self._closing = self._later(self._end_all(timeout))
+        return self._closing
+
+    async def _end_all(self, timeout: float | None) -> None:
+        names = list(reversed(self._members))
         if self.strategy == "dynamic":
             await asyncio.gather(*(self.stop(name, timeout) for name in names))
         else:
             for name in names:
                 await self.stop(name, timeout)
+        if self._endings:  # those that were on their way out before
+            await asyncio.wait(self._endings.values())
+        if self.parent is not None:
+            self.parent.forget(self)
 
-    # -- when a child ends -----------------------------------------------------------------------------------
+    # -- when a member ends ----------------------------------------------------------------------------------
 
-    def _ended(self, child: "Child", exit: Exit) -> bool:
-        """Decide about a child that has ended; whether its ref stays."""
-        if child.spec.restart == "temporary" or (child.spec.restart == "transient" and exit.is_planned):
-            self._children.pop(child.spec.name, None)
+    def lost(self, member: "Child | Supervisor", error: BaseException, *, made: bool = True) -> bool:
+        """Decide about a member that has ended and is wanted.
+
+        Args:
+            member: It is not running now.
+            error: Why.
+            made: Whether there was an incarnation; one that could not even be made is not tried again at once.
+
+        Returns:
+            Whether it is kept, to be brought back here or when those above have decided.
+        """
+        if self.closed or self.down or member.halting:
+            return True
+        count = self._count(member)
+        if count > self.max_restarts:
+            if self.strategy != "dynamic":
+                self._fail(error)
+                return True
+            self.forget(member)
+            member.give_up(error)
             return False
-        error = exit.error or Ended(exit.kind)
-        ends = self._ends_of(child)
+        if isinstance(member, Child):
+            member.restarts += 1
+        delay = 0.0 if made and count == 1 else pause(max(1, count - 1), self._entropy)
+        self._tell_restart(member, error, delay)
+        if self.strategy not in ALONE:
+            self._regroup(member, delay)
+        elif delay or isinstance(member, Supervisor):
+            member.revival = self._later(self._revive(member, delay))
+        else:
+            member.begin_again()
+        return True
+
+    def forget(self, member: "Child | Supervisor") -> None:
+        """A member is over, and its name free."""
+        if self._members.get(member.name) is member:
+            del self._members[member.name]
+
+    def _count(self, member: "Child | Supervisor") -> int:
+        """Note an end; how many there have been within the window."""
+        if self.strategy not in ALONE:
+            ends = self._ends
+        elif member.ends is None:
+            ends = member.ends = []
+        else:
+            ends = member.ends
         now = self._clock.monotonic()
         ends.append(now)
         while ends[0] < now - self.window_s:
-            ends.popleft()
-        if len(ends) > self.max_restarts:
-            self._give_up(child, error)
-            return False
-        child.restarts += 1
-        delay = 0.0 if len(ends) == 1 else pause(len(ends) - 1, self._entropy)
-        self._tell_restart(child, error, delay)
-        if self.strategy in ("one_for_all", "rest_for_one"):
-            self._regroup(child, delay)
-        elif delay:
-            child.revival = self._later(self._revive(child, delay))
-        else:
-            self._bring_back(child)
-        return True
+            del ends[0]
+        return len(ends)
 
-    def _ends_of(self, child: "Child") -> deque[float]:
-        return child.ends if self.strategy in ("one_for_one", "dynamic") else self._ends
-
-    def _tell_restart(self, child: "Child", error: BaseException, delay: float) -> None:
-        log.warning("%s has ended and is restarted: %r", child.spec.name, error)
-        self._emit("mcp.actor.restart", {"restarts": child.restarts, "pause_s": delay}, child)
-        if child.spec.on_restart is not None:
-            child.spec.on_restart(error, child.restarts)
-
-    def _give_up(self, child: "Child", error: BaseException) -> None:
-        log.error("%s is given up: %r", child.spec.name, error)
-        self._children.pop(child.spec.name, None)
-        child.cause = error
-        self._emit("mcp.actor.given_up", {"restarts": child.restarts}, child, reason=repr(error))
-        if child.spec.on_give_up is not None:
-            child.spec.on_give_up(error)
-        if self.strategy != "dynamic":
-            self._fail(child, error)
-
-    def _fail(self, child: "Child", error: BaseException) -> None:
-        """Fail as a whole; the supervisor above decides."""
-        self.failures += 1
-        if self._telemetry is not None:
-            self._telemetry.emit(
-                "mcp.supervisor.escalated",
-                {"restarts": child.restarts},
-                {"supervisor": self.name, "reason": repr(error)},
-            )
-        specs = [child.spec, *(each.spec for each in self.children())]
-        self._later(self._escalate(specs, error))
-
-    async def _escalate(self, specs: list[ChildSpec], error: BaseException) -> None:
-        await self.close(UNWIND_S)
-        if self.parent is not None:
-            self.parent._branch_failed(self, specs, error)
-
-    def _branch_failed(self, branch: "Supervisor", specs: list[ChildSpec], error: BaseException) -> None:
-        now = self._clock.monotonic()
-        self._ends.append(now)
-        while self._ends[0] < now - self.window_s:
-            self._ends.popleft()
-        if len(self._ends) > self.max_restarts:
-            log.error("supervisor %s is given up: %r", branch.name, error)
-            self._branches.pop(branch.name, None)
-            return
-        for spec in specs:
-            branch.start(spec)
-
-    def _bring_back(self, child: "Child") -> None:
-        try:
-            child.ref._revive(child.spec.make)
-        except Exception as error:  # whatever it is, one that cannot be made has crashed
-            if not child.ended(child.ref, Exit("crashed", error)):
-                child.ref._die(Exit("crashed", error))
-
-    async def _revive(self, child: "Child", delay: float) -> None:
+    async def _revive(self, member: "Child | Supervisor", delay: float) -> None:
+        if isinstance(member, Supervisor):
+            await member.halt()
         await self._clock.sleep(delay)
-        if child.ref._state == DOWN:
-            self._bring_back(child)
+        member.revival = None
+        member.begin_again()
+
+    # -- failing as a whole ----------------------------------------------------------------------------------
+
+    def _fail(self, error: BaseException) -> None:
+        """It cannot keep its members alive: the supervisor above decides, and without one it is over."""
+        self.failures += 1
+        self.down = True
+        log.error("the supervisor %r has failed: %r", self.name, error)
+        self._emit(
+            "mcp.supervisor.escalated",
+            {"restarts": self.max_restarts},
+            {"supervisor": self.name, "reason": repr(error)},
+        )
+        if self.parent is None:
+            self.give_up(error)
+        else:
+            self.parent.lost(self, error)
+
+    def give_up(self, error: BaseException) -> None:
+        """End everything below for good, because of this, and say so."""
+        log.critical("the supervisor %r has given up: %r", self.name, error)
+        self.condemn(error)
+        closing = self._close(None)
+        if self.parent is not None:  # which waits for it when it is closed itself
+            self.parent._endings[self.name] = closing
+            closing.add_done_callback(partial(self.parent._is_over, self.name))
+        if self._on_give_up is not None:
+            try:
+                self._on_give_up(error)
+            except Exception:
+                log.exception("what the supervisor %r wanted told when it gives up raised", self.name)
+
+    def condemn(self, error: BaseException) -> None:
+        """Let every child below know why it will be ended."""
+        for member in self._members.values():
+            member.condemn(error)
 
     # -- several at once -------------------------------------------------------------------------------------
 
-    def _regroup(self, child: "Child", delay: float) -> None:
-        for each in self._group(child):
+    async def halt(self) -> None:
+        """End the incarnations of everything below, the last started first; refs and mail stay."""
+        self.down = True
+        if self._mending is not None:
+            self._mending.cancel()
+        for member in self._members.values():
+            member.halting = True
+            if member.revival is not None:
+                member.revival.cancel()
+        await self._halt(list(self._members.values()))
+
+    def begin_again(self) -> None:
+        """Begin everything below anew, in order, with no ends counted."""
+        self.halting = self.down = False
+        self._ends.clear()
+        for member in self._members.values():
+            member.ends = None
+        self._begin(list(self._members.values()))
+
+    async def _halt(self, members: "list[Child | Supervisor]") -> None:
+        if self.strategy == "dynamic":
+            await asyncio.gather(*(member.halt() for member in members))
+        else:
+            for member in reversed(members):
+                await member.halt()
+
+    def _begin(self, members: "Iterable[Child | Supervisor]") -> None:
+        for member in members:
+            if member.name in self._endings:
+                continue  # its predecessor first
+            member.begin_again()
+            if self.down or (member.down and self.strategy not in ALONE):
+                return  # decided elsewhere: all of them are halted again
+
+    def _regroup(self, member: "Child | Supervisor", delay: float) -> None:
+        """Mark those that end and begin with a member, and see to it that they do."""
+        all = list(self._members.values())
+        for each in all if self.strategy == "one_for_all" else all[all.index(member) :]:
             each.halting = True
-        if self._regrouping is None or self._regrouping.done():
-            self._regrouping = self._later(self._halt_and_restart(delay))
+        self._pause = max(self._pause, delay)
+        if self._mending is None or self._mending.done():
+            self._mending = self._later(self._mend())
 
-    def _group(self, child: "Child") -> "list[Child]":
-        all = self.children()
-        return all if self.strategy == "one_for_all" else all[all.index(child) :]
-
-    async def _halt_and_restart(self, delay: float) -> None:
-        """End the incarnations of a group, the last first, and begin them anew in order."""
-        while group := [child for child in self.children() if child.halting]:
-            for child in reversed(group):
-                await child.halt(child.spec.shutdown_s)
+    async def _mend(self) -> None:
+        """End those that are marked, the last first, and begin them anew in order."""
+        while True:
+            marked = self._marked()
+            if not marked:
+                return
+            delay, self._pause = self._pause, 0.0
+            await self._halt(marked)
             await self._clock.sleep(delay)
-            for child in [child for child in self.children() if child.halting]:
-                child.halting = False
-                if child.ref._state == DOWN:
-                    self._bring_back(child)
+            if set(self._marked()) <= set(marked):  # else more have to end first
+                self._begin(self._marked())
 
-    def _later(self, work: Any) -> "asyncio.Task[None]":
-        return asyncio.get_running_loop().create_task(work)
+    def _marked(self) -> "list[Child | Supervisor]":
+        return [member for member in self._members.values() if member.halting]
 
-    def _emit(self, name: str, measurements: dict[str, float], child: "Child", **more: str) -> None:
+    def _later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the event loop would forget it
+        task.add_done_callback(self._done)
+        return task
+
+    # -- telling ---------------------------------------------------------------------------------------------
+    def _tell_restart(self, member: "Child | Supervisor", error: BaseException, delay: float) -> None:
+        log.warning("%s has ended and is restarted: %r", member.name, error)
+        if isinstance(member, Supervisor):
+            return  # it has told itself that it failed
+        restarted = self._restarted
+        if restarted is not None and restarted.on:
+            restarted.emit({"restarts": member.restarts, "pause_s": delay}, _names(member))
+        if member.spec.on_restart is not None:
+            try:
+                member.spec.on_restart(error, member.restarts)
+            except Exception:
+                log.exception("what %s wanted told of its restart raised", member.name)
+
+    def tell_passivated(self, child: Child) -> None:
+        """A child has left memory."""
+        self._emit("mcp.actor.passivated", {}, _names(child))
+
+    def tell_awakened(self, child: Child) -> None:
+        """A child is back in memory."""
+        self._emit("mcp.actor.awakened", {}, _names(child))
+
+    def tell_given_up(self, child: Child, error: BaseException) -> None:
+        """A child will not come back."""
+        names = {**_names(child), "reason": repr(error)}
+        self._emit("mcp.actor.given_up", {"restarts": child.restarts}, names)
+
+    def _emit(self, name: str, measurements: dict[str, float], names: dict[str, str]) -> None:
         if self._telemetry is not None:
-            names = {"type": child.ref.actor_class.__name__, "actor": child.spec.name, **more}
             self._telemetry.emit(name, measurements, names)
 
-
-class Child:
-    """One supervised actor, through all its incarnations."""
-
-    __slots__ = (
-        "cause",
-        "ending",
-        "ends",
-        "halting",
-        "owner",
-        "ref",
-        "restarts",
-        "resting",
-        "revival",
-        "spec",
-    )
-
-    def __init__(self, owner: Supervisor, spec: ChildSpec, ref: Ref[Any]) -> None:
-        self.owner = owner
-        self.spec = spec
-        self.ref = ref
-        self.restarts = 0
-        self.ends: deque[float] = deque()
-        self.cause: BaseException | None = None
-        """What it was given up for."""
-        self.ending = False
-        self.halting = False
-        """Its incarnation ends because a sibling's did."""
-        self.revival: asyncio.Task[None] | None = None
-
-    def ended(self, ref: Ref[Any], exit: Exit) -> bool:
-        """The guard of its ref: whether it is kept for another incarnation."""
-        if self.ending:
-            return False
-        home = self.owner._home
-        if asyncio._get_running_loop() is not home.loop:  # a thread of a pool
-            home.run_there(lambda: None if self.ended(ref, exit) else ref._die(exit))
-            return True
-        if self.halting:
-            return True
-        return self.owner._ended(self, exit)
-
-    # -- sleep -----------------------------------------------------------------------------------------------
-
-    def rest(self) -> bool:
-        """Let the incarnation leave memory until the next message; False when it has something to do."""
-        actor = self.ref._actor
-        if actor is None or self.ending or self.halting or not actor.may_rest():
-            return False
-        if not self.ref._sleep(self._wake):
-            return False
-        self.owner._emit("mcp.actor.passivated", {}, self)
-        return True
-
-    def _wake(self, ref: Ref[Any]) -> None:
-        home = self.owner._home
-        if asyncio._get_running_loop() is not home.loop:
-            home.run_there(lambda: self._wake(ref))
-            return
-        if ref._state == DOWN:
-            self.owner._bring_back(self)
-            self.owner._emit("mcp.actor.awakened", {}, self)
-
-    # -- the end ---------------------------------------------------------------------------------------------
-
-    async def end(self, timeout: float) -> None:
-        """End it for good."""
-        self.ending = True
-        if self.revival is not None:
-            self.revival.cancel()
-        await self._finish(timeout, urgent=False)
-        if self.ref._state != DEAD:
-            self.ref._die(SHUTDOWN)
-
-    async def halt(self, timeout: float) -> None:
-        """End the incarnation; the ref and its mail stay."""
-        if self.revival is not None:
-            self.revival.cancel()
-        await self._finish(timeout, urgent=True)
-
-    async def _finish(self, timeout: float, urgent: bool) -> None:
-        ref = self.ref
-        if ref._state in (DOWN, ASLEEP, DEAD):
-            return
-        if ref._state != DYING:
-            stopped = ref.ask(_ActorStop(), block=False, urgent=urgent)
-            await _settled(stopped, timeout)
-            if stopped.done():
-                return
-            log.warning("%s was still busy when it had to stop, and is killed", self.spec.name)
-            ref.kill(SHUTDOWN)
-        deadline = asyncio.get_running_loop().time() + UNWIND_S
-        # a thread of a pool tells nobody when its handler has returned
-        while ref._state == DYING and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-        if ref._state not in (DOWN, ASLEEP, DEAD):
-            ref.abandon(SHUTDOWN)
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the supervisor %r could not do its work", self.name, exc_info=error)
 
 
-async def _settled(future: Any, timeout: float) -> None:
-    """Wait until a reply is there, whatever it is, so many seconds at most."""
-    arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    loop = asyncio.get_running_loop()
+def _names(child: Child) -> dict[str, str]:
+    return {"type": child.ref.actor_class.__name__, "actor": child.name}
 
-    def done() -> None:
-        if not arrived.done():
-            arrived.set_result(None)
 
-    future.add_done_callback(lambda: loop.call_soon_threadsafe(done))
-    await asyncio.wait([arrived], timeout=timeout)
+__all__ = ["Child", "ChildSpec", "Strategy", "Supervisor"]

@@ -9,43 +9,15 @@ import msgspec
 from mcp_persistence.index.state import Head, State
 from mcp_persistence.index.tables import (
     FORMAT,
-    NOTHING,
     Meta,
-    check_row,
-    check_sum,
     digest,
     mix,
-    read_meta,
     write_meta,
 )
 from mcp_persistence.segment.frame import ZERO
 from mcp_persistence.segment.values import Checkpoint
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_head = msgspec.msgpack.Decoder(Head).decode
-
-
-def load(db: sqlite3.Connection) -> tuple[Meta, State]:
-    """Read what must be in memory, and check that nothing is missing.
-
-    Raises:
-        IndexDamaged: The index is not as it was written.
-    """
-    meta = read_meta(db)
-    heads: list[Head] = []
-    total = NOTHING
-    for number, body, stored in db.execute("SELECT number, body, digest FROM streams ORDER BY number"):
-        check_row(f"stream {number}", stored, number, body)
-        total = mix(total, stored)
-        heads.append(_decode_head(body))
-    check_sum("streams", total, meta.streams)
-    for table, column, expected in (("keys", "value", meta.keys), ("decisions", "body", meta.decisions)):
-        total = NOTHING
-        for key, content, stored in db.execute(f"SELECT key, {column}, digest FROM {table}"):  # noqa: S608
-            check_row(f"{table} {str(key)[:60]!r}", stored, key, content)
-            total = mix(total, stored)
-        check_sum(table, total, expected)
-    return meta, State(meta.epoch, heads, meta.checkpoint.position)
 
 
 def blank(journal: bytes) -> Meta:

@@ -5,12 +5,11 @@ so that an event costs a handful of bytes besides its own. Items take effect in 
 through: the events of a frame have the positions from its header's first one on.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-from mcp_interface.codec import disk_decoder
 from mcp_interface.errors import StorageCorrupt
 from mcp_interface.ids import TraceId
 
@@ -109,33 +108,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Item]).decode
 _decode_bundled = msgspec.msgpack.Decoder(list[BundledItem]).decode
 _WRITER: Final = "open the journal with the version that wrote it"
-
-
-def typed(kind: Any) -> Callable[[bytes], list[Any]]:
-    """A decoder of bodies whose events come out as `kind` and not as bytes; otherwise the same items.
-
-    It raises what msgspec raises, also when an event has an older shape.
-    """
-    bodies = list[kind]
-    events = msgspec.defstruct(
-        "Events",
-        [("number", int), ("version", int), ("bodies", bodies)],
-        frozen=True,
-        array_like=True,
-        gc=False,
-        tag=0,
-    )
-    ids = [(name, str | None) for name in ("trace", "causation", "correlation")]
-    traced = msgspec.defstruct(
-        "Traced",
-        [("number", int), ("version", int), ("bodies", bodies), *ids],
-        frozen=True,
-        array_like=True,
-        gc=False,
-        tag=1,
-    )
-    union: Any = events | traced | Claimed | Born | Erased | Put | Removed | Decided | Gone
-    return disk_decoder(list[union])
 
 
 def pack(items: list[Item]) -> bytes:

@@ -17,7 +17,7 @@ from mcp_persistence.segment.values import Place
 STRIDE: Final = 16 << 10
 """Bytes between two frames that a table knows."""
 
-_WINDOW: Final = 1 << 20
+_WINDOW: Final = 64 << 10
 
 
 class Table:
