@@ -77,9 +77,10 @@ def many(count: int) -> Figures:
         settle_memory()
         found["settling"] = 1000 * (time.perf_counter() - began)
         found["longest pause, after"] = await _churned(refs, False)
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         gc.collect()
         found["full look, after"] = 1000 * (time.perf_counter() - began)
+        found["full look, after, CPU"] = 1000 * (time.process_time() - busy)
         assert all(ref.is_alive() for ref in refs)
         assert await refs[-1].call(1) == 0
         return found

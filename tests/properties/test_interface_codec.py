@@ -103,7 +103,8 @@ def values(kind: Any, medium: Medium) -> SearchStrategy[Any]:
     if origin in (Union, types.UnionType):
         return st.one_of(*(values(arg, medium) for arg in args))
     if origin in (list, Sequence):
-        return st.lists(values(args[0], medium), max_size=2)
+        # later: a struct may hold more of its own kind
+        return st.lists(st.deferred(lambda: values(args[0], medium)), max_size=2)
     if origin is dict:
         return st.dictionaries(values(args[0], medium), values(args[1], medium), max_size=2)
     fields = {field.name: values(field.type, medium) for field in msgspec.structs.fields(kind)}

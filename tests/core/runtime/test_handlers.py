@@ -305,12 +305,13 @@ def test_a_caller_that_is_cancelled_ends_the_handler_wherever_it_is(wait: int) -
 
 def test_a_caller_that_is_cancelled_before_its_turn_is_not_handled() -> None:
     async def test() -> None:
-        doer, handled = Doer.start(), []
-        doer.tell(lambda: asyncio.sleep(0.005))
+        doer, handled, gate = Doer.start(), [], asyncio.Event()
+        doer.tell(gate.wait)
         caller = asyncio.create_task(doer.call(lambda: handled.append(1)))
         await turns(3)
         caller.cancel()
         await asyncio.wait([caller])
+        gate.set()
         await doer.call(lambda: None)
         assert not handled
 

@@ -359,13 +359,14 @@ async def _wait(future: Future) -> Any:
 
 def test_a_blocking_get_on_the_loop_is_refused_with_a_remedy_and_the_message_is_withdrawn() -> None:
     async def test() -> None:
-        doer, handled = Doer.start(), []
-        doer.tell(lambda: asyncio.sleep(0.005))
+        doer, handled, gate = Doer.start(), [], asyncio.Event()
+        doer.tell(gate.wait)
         await turns(2)
         with pytest.raises(
             CallerMistaken, match="await the future, or move the blocking code into a PoolActor"
         ):
             doer.ask(lambda: handled.append(1))
+        gate.set()
         await doer.call(lambda: None)
         assert not handled
 
@@ -403,20 +404,23 @@ def test_a_chain_of_blocking_asks_on_the_loop_is_worked_off_however_deep() -> No
 
 def test_an_ask_with_a_timeout_from_a_thread_makes_a_late_reply_a_dead_letter() -> None:
     async def test() -> None:
-        letters, doer, pool = Letters(present_loop()), Doer.start(), PoolDoer.start()
+        letters, doer = Letters(present_loop()), Doer.start()
+        begun, gate = threading.Event(), asyncio.Event()
 
         async def slow() -> str:
-            await asyncio.sleep(0.02)
+            begun.set()
+            await gate.wait()
             return "late"
 
         def ask() -> None:
-            with pytest.raises(pykka.Timeout):
-                doer.ask(slow, timeout=0.001)
+            while not begun.is_set():  # one that gives up before its turn is not handled at all
+                with pytest.raises(pykka.Timeout):
+                    doer.ask(slow, timeout=0.01)
 
         await asyncio.to_thread(ask)
+        gate.set()
         await until(lambda: letters.all)
         assert letters.messages == ["late"]
-        assert pool.is_alive()
 
     run(test)
 

@@ -213,33 +213,6 @@ def test_a_crash_restarts_whom_the_strategy_says_in_order(strategy: Strategy, be
     asyncio.run(scenario())
 
 
-def test_a_supervisor_that_gives_up_is_restarted_by_the_one_above() -> None:
-    async def scenario() -> None:
-        log: list[str] = []
-        top = _supervisor(name="top", strategy="one_for_one")
-        low = top.branch(_supervisor(name="low", strategy="one_for_one", max_restarts=0))
-        for name in "ab":
-            low.start(ChildSpec(name=name, make=lambda name=name: Counter(log, name)))
-        first = {child.spec.name: child.ref for child in low.children()}
-        first["a"].tell("crash")
-        async with asyncio.timeout(5):
-            while [child.ref for child in low.children()] in ([], list(first.values())):
-                await asyncio.sleep(0.001)
-            while len(low.children()) < 2:
-                await asyncio.sleep(0.001)
-        assert {
-            name: await child.ref.call("add") for child in low.children() for name in child.spec.name
-        } == {
-            "a": 1,
-            "b": 1,
-        }
-        assert low.failures == 1
-        assert not first["b"].is_alive()
-        await top.close(1)
-
-    asyncio.run(scenario())
-
-
 def test_children_end_in_the_reverse_of_their_order() -> None:
     async def scenario() -> None:
         log: list[str] = []

@@ -52,6 +52,7 @@ from mcp_interface.commands import (
     RemoveServer,
     ResumeSession,
     RevokeCapability,
+    SendMessage,
     SpawnAgent,
     StopAgent,
     StorageCheck,
@@ -72,6 +73,20 @@ from mcp_interface.ids import (
     MessageId,
     PrincipalId,
     SessionId,
+)
+from mcp_interface.observe import (
+    ActorStatus,
+    Branch,
+    ForgetLost,
+    KillActor,
+    ListLost,
+    ListSeen,
+    LostMessage,
+    ObserveRuntime,
+    ResendLost,
+    RuntimeStatus,
+    SeenMessage,
+    WatchActor,
 )
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.session import Session
@@ -112,6 +127,14 @@ REFUSAL = Refusal(
 )
 STORAGE = StoreReport(kind="segments", state="read_only", reason="the disk is full", head=3, streams=1)
 EXECUTION = Execution(id=E, session_id=S, principal_id=U, server="fs", tool="read_file", accepted_at=NOW)
+RUNTIME = RuntimeStatus(
+    at=NOW, uptime_s=1.0, actors=1, suspended=0, threads=0, dead_letters=1, memory=1, worst_block_s=0.0,
+    tree=Branch(name="node", strategy="dynamic", failures=0, total=1, actors=[
+        ActorStatus(name=A, type="AgentActor", state="idle", mail=0, handled=1, restarts=0)
+    ]),
+)  # fmt: skip
+SEEN = SeenMessage(at=NOW, message="'hello'", sender=U, duration_s=0.1, outcome="ok")
+LOST = LostMessage(number=7, at=NOW, to=A, message="'hello'", reason="not_found")
 OUTCOME = CallOutcome(execution_id=E, session_id=S, result=text_result("hi"), duration_ms=1.5)
 
 ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
@@ -185,6 +208,18 @@ ROUTES: list[tuple[str, str, Any, int, Command[Any], Any]] = [
     ("GET", "/api/storage", None, 200, GetStorage(), STORAGE),
     ("POST", "/api/storage/verify", None, 200, VerifyStorage(), StorageCheck(ok=False, problem="a bit was changed")),
     ("POST", "/api/storage/rebuild", None, 200, RebuildStorage(), STORAGE),
+    ("GET", "/api/runtime", None, 200, ObserveRuntime(), RUNTIME),
+    ("GET", "/api/runtime?order=restarts&limit=5&match=ann&memory=true", None, 200,
+     ObserveRuntime(order="restarts", limit=5, match="ann", memory=True), RUNTIME),
+    ("POST", "/api/runtime/kill", {"name": A}, 204, KillActor(name=A), None),
+    ("POST", "/api/runtime/watch", {"name": A, "on": False}, 204, WatchActor(name=A, on=False), None),
+    ("GET", f"/api/runtime/seen?name={A}", None, 200, ListSeen(name=A), [SEEN]),
+    ("GET", f"/api/runtime/lost?to={A}&limit=5&cursor=3", None, 200,
+     ListLost(to=A, limit=5, cursor="3"), Page(items=[LOST])),
+    ("POST", "/api/runtime/lost/7/resend", None, 200, ResendLost(number=7), LOST),
+    ("DELETE", "/api/runtime/lost/7", None, 200, ForgetLost(number=7), LOST),
+    ("POST", "/api/messages", {"to": f"mcp://agent/{A}", "payload": {"a": [1]}}, 200,
+     SendMessage(to=f"mcp://agent/{A}", payload={"a": [1]}), 1),
 ]  # fmt: skip
 
 
@@ -385,6 +420,11 @@ def test_a_surprise_says_nothing_about_itself_but_its_request_id(
         ("POST", "/api/agents", {"grants": [{"resource_uri": URI}] * 101}),
         ("POST", "/api/tools/accept", {"server": "git", "tool": "log"}),
         ("GET", "/api/audit?since=yesterday", None),
+        ("GET", "/api/runtime?order=size", None),
+        ("GET", "/api/runtime/seen", None),
+        ("POST", "/api/runtime/kill", {"name": ""}),
+        ("POST", "/api/runtime/watch", {"name": A, "off": True}),
+        ("POST", "/api/messages", {"payload": 1}),
         ("GET", "/api/audit?since=2026-01-01T00:00:00", None),
         ("GET", "/api/audit/export?until=2026-13-01T00:00:00Z", None),
     ],

@@ -64,6 +64,12 @@ SLASHES: Final[tuple[Slash, ...]] = (
             Sub("rebuild", "make anew what is derived from it"),
         ),
     ),
+    Slash(
+        name="observe",
+        summary="the live tree of the node's actors",
+        group="this screen",
+        route=("observe", "--once"),
+    ),
     Slash(name="new", summary="begin a new session with the next message", group="conversation"),
     Slash(
         name="sessions",
@@ -168,7 +174,7 @@ SLASHES: Final[tuple[Slash, ...]] = (
     Slash(
         name="agent",
         summary="agents; a new one may do nothing",
-        usage="list | spawn [NAME] [--from AGENT] [--grant URI]… [--limit KEY=JSON] [--expires 1h] | show AGENT | stop AGENT",
+        usage="list | spawn [NAME] [--from AGENT] [--grant URI]… [--limit KEY=JSON] [--expires 1h] | show AGENT | send AGENT MESSAGE | stop AGENT",
         group="tools and servers",
         route=("agent",),
         default="list",
@@ -176,6 +182,7 @@ SLASHES: Final[tuple[Slash, ...]] = (
             Sub("list", "agents, oldest first"),
             Sub("spawn", "start an agent, with rights of another one or none", ("text",)),
             Sub("show", "one agent and what it holds", ("agent",)),
+            Sub("send", "tell it something, or all who listen to mcp://broadcast/TOPIC", ("agent", "text")),
             Sub("stop", "end an agent and all of its rights", ("agent",)),
         ),
     ),

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "logs": ("logs", "Show the node's log."),
     "mcp": ("mcp", "Add, list and remove MCP servers."),
     "node": ("node", "Start, stop and inspect the node."),
+    "observe": ("observe", "The live tree of the node's actors."),
     "sessions": ("sessions", "List, show, export and end sessions."),
     "storage": ("storage", "Look at the journal and check it."),
     "tools": ("tools", "See tools, and which changed since they were allowed."),

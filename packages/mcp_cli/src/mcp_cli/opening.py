@@ -41,6 +41,26 @@ def open_repl(invocation: Invocation, *, resume: str | None, latest: bool, plain
     return app.return_code or 0
 
 
+def open_observer(invocation: Invocation) -> int:
+    """Run the observer until the person leaves; returns the exit code."""
+    from mcp_cli.attachment import Opened
+
+    opener = DoorOpener(invocation)
+
+    async def whole() -> int:
+        opened: Opened = await opener.open(start=False)  # without a node there is nothing to draw
+        from mcp_cli.observer.app import ObserverApp
+
+        app = ObserverApp(opener, invocation.clock, opened)
+        try:
+            await app.run_async()
+        finally:
+            await app.connection.close()
+        return app.return_code or 0
+
+    return guarded(invocation, lambda: asyncio.run(whole()))
+
+
 def _history(invocation: Invocation) -> Path:
     from mcp_core import Settings
 

@@ -11,6 +11,7 @@ and control characters are refused, so that two spellings of one path cannot be 
 """
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -133,6 +134,7 @@ def tool_resource(server: str, tool: str) -> Resource:
     return resource("tool", "execute", f"{quote(server, safe='')}/{quote(tool, safe='')}")
 
 
+@lru_cache(maxsize=2048)  # each message's is read several times; what is refused is not kept
 def parse_address(uri: str) -> Address:
     """Read an agent or broadcast address.
 

@@ -5,6 +5,7 @@ public: knowing an id grants nothing. Randomness is handed in (see `clock.Entrop
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NewType
 
 from mcp_interface.clock import Entropy
@@ -26,6 +27,7 @@ PREFIXES: Final = ("agent", "session", "cap", "trace", "exec", "msg", "turn", "a
 ID_BYTES: Final = 16
 
 _ID = re.compile(r"([a-z]+)_[0-9a-f]{32}")
+_LONGEST = 64  # beyond the longest prefix there is
 
 
 def new_id(prefix: str, entropy: Entropy) -> str:
@@ -43,6 +45,11 @@ def new_id(prefix: str, entropy: Entropy) -> str:
 
 def is_id(prefix: str, text: str) -> bool:
     """Tell whether a text is a well-formed id with this prefix."""
+    return len(text) <= _LONGEST and _is_id(prefix, text)
+
+
+@lru_cache(maxsize=4096)
+def _is_id(prefix: str, text: str) -> bool:
     match = _ID.fullmatch(text)
     return match is not None and match[1] == prefix
 

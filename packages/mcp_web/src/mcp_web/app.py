@@ -43,6 +43,7 @@ from mcp_web.routes import (
     sessions,
 )
 from mcp_web.routes import metrics as metrics_routes
+from mcp_web.routes import runtime as runtime_routes
 from mcp_web.routes import storage as storage_routes
 from mcp_web.routes import tools as tool_routes
 from mcp_web.stream import stream
@@ -130,6 +131,7 @@ def make_app(
         *approvals.ROUTES,
         *audit.ROUTES,
         *storage_routes.ROUTES,
+        *runtime_routes.ROUTES,
         *node.PRIVATE,
         *login.PRIVATE,
     ]

@@ -14,6 +14,7 @@ import { Approvals } from "./pages/approvals";
 import { Audit } from "./pages/audit";
 import { LoginPage } from "./pages/login";
 import { Overview } from "./pages/overview";
+import { Runtime } from "./pages/runtime";
 import { SessionPage } from "./pages/session";
 import { Sessions } from "./pages/sessions";
 import { Tools } from "./pages/tools";
@@ -57,6 +58,7 @@ const PLACES = [
   ["/approvals", "Approvals"],
   ["/tools", "Tools"],
   ["/audit", "Audit"],
+  ["/runtime", "Runtime"],
 ] as const;
 
 function Shell({ login }: { login: Login }) {
@@ -93,6 +95,7 @@ function Pages(): ReactNode {
       <Route path="/approvals" component={Approvals} />
       <Route path="/tools" component={Tools} />
       <Route path="/audit" component={Audit} />
+      <Route path="/runtime" component={Runtime} />
       <Route>
         <Header title="Nothing here" />
         <Empty title="This page does not exist.">

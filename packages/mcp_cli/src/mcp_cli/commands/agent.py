@@ -1,6 +1,7 @@
 """`umbrella agent …`: agents, which start with no rights."""
 
-from typing import get_args
+import json
+from typing import Any, get_args
 
 import click
 
@@ -11,7 +12,7 @@ from mcp_cli.naming import agent_id, collect, find_agent, find_session
 from mcp_cli.sheet import Prose
 from mcp_interface.agent import AgentType
 from mcp_interface.client import Client
-from mcp_interface.commands import ListAgents, ListCapabilities, SpawnAgent, StopAgent, Wish
+from mcp_interface.commands import ListAgents, ListCapabilities, SendMessage, SpawnAgent, StopAgent, Wish
 
 
 @click.group()
@@ -108,6 +109,37 @@ def show(ctx: click.Context, agent: str) -> None:
         return Outcome(value=value, shown=presenters.agent(record, held, clock.now()))
 
     run(ctx, work)
+
+
+@command.command(
+    short_help="Tell an agent something, or all who listen to a topic.",
+    epilog="""\b
+Examples:
+  umbrella agent send scout '{"look": "here"}'
+  umbrella agent send mcp://broadcast/news 'the harbor is open'""",
+)
+@click.argument("to", metavar="AGENT|ADDRESS")
+@click.argument("message")
+@click.option("--text", is_flag=True, help="The message is text, also when it could be read as JSON.")
+@click.pass_context
+def send(ctx: click.Context, to: str, message: str, text: bool) -> None:
+    """Send a message, JSON or text, and say how many got it; nobody waits for an answer."""
+
+    async def work(client: Client) -> Outcome:
+        address = to if to.startswith("mcp://") else f"mcp://agent/{await agent_id(client, to)}"
+        payload = message if text else _payload(message)
+        count = await client.request(SendMessage(to=address, payload=payload))
+        told = f"sent to {address}" + (f": {count} got it" if "/broadcast/" in address else "")
+        return Outcome(value={"to": address, "got_it": count}, shown=Prose(told, "ok" if count else "warn"))
+
+    run(ctx, work)
+
+
+def _payload(message: str) -> Any:
+    try:
+        return json.loads(message)
+    except (ValueError, RecursionError):
+        return message
 
 
 @command.command(short_help="End an agent and all of its rights.")

@@ -28,6 +28,8 @@ STATES: Final[dict[ActorState, Tone]] = {
     "asleep": "dim",
     "ended": "dim",
 }
+WATCHED: Final = "◉"
+"""Before an actor whose messages are being recorded."""
 RECENT_S: Final = 30.0
 """Seconds for which a handler is told of that kept the event loop."""
 
@@ -99,8 +101,8 @@ def title(line: Line) -> str:
     assert line.actor is not None  # a line is one or the other
     kind, _, rest = line.actor.name.rpartition(":")
     name = short(rest) if kind in {"", "session"} else line.actor.name
-    about = one_line(line.actor.about, 40)
-    return f"{about} {one_line(name)}".strip()
+    mark = WATCHED if line.actor.watched else ""
+    return " ".join(filter(None, [mark, one_line(line.actor.about, 40), one_line(name)]))
 
 
 def figure(count: float) -> str:
@@ -128,19 +130,16 @@ def cells(line: Line) -> tuple[Cell, ...]:
 
 
 def remark(line: Line) -> str:
-    """What else there is to say of an actor: whom it waits for, that it is watched."""
-    actor = line.actor
-    if actor is None:
-        return ""
-    waits = ", ".join(one_line(short(name), 30) for name in actor.waits_for)
-    return "  ".join(filter(None, [f"waits for {waits}" if waits else "", "watched" if actor.watched else ""]))
+    """What else there is to say of an actor: whom it waits for."""
+    waits = [] if line.actor is None else [one_line(short(name), 30) for name in line.actor.waits_for]
+    return f"waits for {', '.join(waits)}" if waits else ""
 
 
 def head(now: RuntimeStatus) -> list[tuple[str, Tone]]:
     """The runtime in a few facts."""
     letters = now.dead_letters
     return [
-        (f"{now.actors:,} actors", "strong"),
+        (f"{now.actors:,} actor{'' if now.actors == 1 else 's'}", "strong"),
         (f"{now.suspended:,} suspended", "plain"),
         (f"{now.memory / 2**20:,.0f} MiB", "plain"),
         (f"worst block {span(now.worst_block_s)}", "warn" if now.worst_block_s else "plain"),

@@ -16,6 +16,7 @@ from mcp_cli.grammar import Known, complete
 from mcp_cli.history import InputHistory
 from mcp_cli.invocation import Invocation
 from mcp_cli.naming import short
+from mcp_cli.observer.screen import ObserverScreen
 from mcp_cli.repl import Repl, first_steps, known_names
 from mcp_cli.sheet import Prose, Shown
 from mcp_cli.tui.approval import ApprovalCard
@@ -99,8 +100,9 @@ class UmbrellaApp(App[None]):
         """Draw first, connect then."""
         self.pane, self.card = self.query_one(TranscriptPane), self.query_one(ApprovalCard)
         self.prompt, self.popup = self.query_one(Prompt), self.query_one(Popup)
+        self.status = self.query_one(StatusBar)
         self.prompt.focus()
-        self.query_one(StatusBar).tell(self.repl)
+        self.status.tell(self.repl)
         self._keep_attached()
         self._start()
 
@@ -186,7 +188,7 @@ class UmbrellaApp(App[None]):
             if self._attached == "connected":
                 self._refresh()
         self.pane.sync(self.repl.transcript.blocks)
-        self.query_one(StatusBar).tell(self.repl)
+        self.status.tell(self.repl)
         self._ask()
 
     def _ask(self) -> None:
@@ -204,7 +206,10 @@ class UmbrellaApp(App[None]):
         if message.text.lstrip().startswith("/"):
             self.pane.sync(self.repl.transcript.blocks)
             self.pane.add(Echo(message.text))
-        self._submit(message.text)
+        if message.text.strip() == "/observe":
+            self.push_screen(ObserverScreen(self.repl.attachment.request, self._colours, self._clock))
+        else:
+            self._submit(message.text)
 
     @work(group="orders")
     async def _submit(self, text: str) -> None:
@@ -242,6 +247,10 @@ class UmbrellaApp(App[None]):
             self.prompt.focus()
 
     # -- actions ------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of the conversation are its own: another screen has other ones."""
+        return len(self.screen_stack) == 1 or action not in {"fold", "scroll", "stop_turn", "leave"}
 
     def action_interrupt(self) -> None:
         """Ctrl-C: copy a selection, else empty the prompt, else leave when pressed twice."""
@@ -298,7 +307,7 @@ class UmbrellaApp(App[None]):
         if not self.is_running:
             return
         self._colours = palette(self.current_theme)
-        self.query_one(StatusBar).palette = self._colours
+        self.status.palette = self._colours
         self.card.palette = self.popup.palette = self._colours
         self.pane.repaint(Painter(self._colours))
         self.changed()

@@ -8,5 +8,20 @@ from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.exits import ActorGone, Down, Exit
 from mcp_core.runtime.future import Future
 from mcp_core.runtime.light import Actor, PoolActor
+from mcp_core.runtime.sourced import Sourced
+from mcp_core.runtime.supervisor import ChildSpec, Supervisor
+from mcp_core.runtime.system import System
 
-__all__ = ["Actor", "ActorGone", "Down", "Exit", "Future", "PoolActor", "Ref"]
+__all__ = [
+    "Actor",
+    "ActorGone",
+    "ChildSpec",
+    "Down",
+    "Exit",
+    "Future",
+    "PoolActor",
+    "Ref",
+    "Sourced",
+    "Supervisor",
+    "System",
+]

@@ -74,7 +74,8 @@ class Ties:
         self.wrap: Callable[[Callable[[Any], Any]], Callable[[Any], Any]] | None = None
         """Put around the handler of every incarnation, to watch its messages."""
         self.observers: dict[object, Callable[[Ref[Any], Exit], object]] = {}
-        self.urgent: deque[Any] = deque()
+        self.urgent: deque[Any] | tuple[()] = ()
+        """A queue once there has been urgent mail: an empty one takes more than all the rest of an idle actor."""
         self.exit: Exit | None = None
         """Why the present incarnation is being killed; None while it is not."""
         self.over: Exit | None = None
@@ -158,6 +159,13 @@ class Ref(pykka.ActorRef[A]):  # type: ignore[type-var]  # it is one; see `light
             with _lock:
                 self._ties = self._ties or Ties()
         return self._ties
+
+    def _urgent_mail(self) -> deque[Any]:
+        ties = self._tied()
+        with _lock:  # and not by whether it is empty: another thread may be about to put something in
+            if isinstance(ties.urgent, tuple):
+                ties.urgent = deque()
+            return ties.urgent
 
     # -- sending -------------------------------------------------------------------------------------------
 
@@ -442,7 +450,7 @@ class Ref(pykka.ActorRef[A]):  # type: ignore[type-var]  # it is one; see `light
         mail += self._mail or ()
         self._first, self._mail = EMPTY, None
         if self._ties is not None:
-            self._ties.urgent.clear()
+            self._ties.urgent = ()
         for item in mail:
             self._return(item)
 

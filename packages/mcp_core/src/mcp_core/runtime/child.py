@@ -121,30 +121,28 @@ class Child:
         """The guard of its ref: whether it is kept for another incarnation."""
         if self.ending:
             return False
-        home = self.owner.home
-        if asyncio._get_running_loop() is not home.loop:
+        if asyncio._get_running_loop() is not self.owner.home.loop:
             return self._ended_elsewhere(exit)
-        if self.owner.closed:
+        if self._is_unwanted(exit):
             self.owner.forget(self)
             if self.cause is not None:
-                self._tell_given_up(self.cause)
-            return False
-        restart = self.spec.restart
-        if restart == "temporary":
-            self.owner.forget(self)
+                self.owner.reports.given_up(self, self.cause)
             return False
         if self.down:  # killed once more between two incarnations
             return True
-        if self.halting or self.owner.down:
-            self.down = True
-            if self.stopping is not None:
-                self.stopping.give_up(Ended(exit.kind))
-            return True
-        if restart == "transient" and exit.is_planned:
-            self.owner.forget(self)
-            return False
         self.down = True
-        return self.owner.lost(self, exit.error or Ended(exit.kind))
+        if not (self.halting or self.owner.down):
+            return self.owner.lost(self, exit.error or Ended(exit.kind))
+        if self.stopping is not None:
+            self.stopping.give_up(Ended(exit.kind))
+        return True
+
+    def _is_unwanted(self, exit: Exit) -> bool:
+        """Whether nobody asks for another incarnation."""
+        if self.owner.closed or self.spec.restart == "temporary":
+            return True
+        planned = exit.is_planned and not (self.down or self.halting or self.owner.down)
+        return planned and self.spec.restart == "transient"
 
     def _ended_elsewhere(self, exit: Exit) -> bool:
         """It has ended on a thread of a pool: its supervisor decides on its own."""
@@ -175,7 +173,7 @@ class Child:
             return False
         if not self.ref._sleep(self._wake):
             return False
-        self.owner.tell_passivated(self)
+        self.owner.reports.passivated(self)
         return True
 
     def _wake(self, ref: Ref[Any]) -> None:
@@ -190,14 +188,14 @@ class Child:
             return
         self.begin_again()
         if not self.down:
-            self.owner.tell_awakened(self)
+            self.owner.reports.awakened(self)
 
     # -- the end ---------------------------------------------------------------------------------------------
 
     def give_up(self, error: BaseException) -> None:
         """Its supervisor will not bring it back: tell whoever wants to know."""
         self.cause = error
-        self._tell_given_up(error)
+        self.owner.reports.given_up(self, error)
 
     def condemn(self, error: BaseException) -> None:
         """Its supervisor has failed for good: when it is ended, that is why."""
@@ -214,7 +212,7 @@ class Child:
             await self._finish(self.spec.shutdown_s if timeout is None else timeout, urgent=False)
         self.ref._die(SHUTDOWN if self.cause is None else Exit("shutdown", self.cause))
         if self.cause is not None:
-            self._tell_given_up(self.cause)
+            self.owner.reports.given_up(self, self.cause)
 
     async def halt(self) -> None:
         """End the incarnation; the ref and its mail stay."""
@@ -249,15 +247,6 @@ class Child:
         # a thread of a pool tells nobody when its handler has returned
         while self.ref._state not in OVER and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-
-    def _tell_given_up(self, error: BaseException) -> None:
-        log.error("%s is given up: %r", self.spec.name, error)
-        self.owner.tell_given_up(self, error)
-        if self.spec.on_give_up is not None:
-            try:
-                self.spec.on_give_up(error)
-            except Exception:
-                log.exception("what %s wanted told when it is given up raised", self.spec.name)
 
 
 async def _settled(future: Any, timeout: float) -> None:

@@ -24,7 +24,7 @@ def settle_memory() -> int:
     20,000 new objects in circles wait for the first look, some megabytes.
 
     Call it when the process has started and whenever it is idle after it has grown much. It looks at everything first:
-    a quarter of a second for each million agents, in which nothing else runs. It holds for the whole process, so only
+    half a second for each million agents, in which nothing else runs. It holds for the whole process, so only
     a program calls it, never a library.
 
     Returns:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import pykka
 
-from mcp_core.runtime.outline import outline, weigh
+from mcp_core.runtime.outline import content, weigh
 from mcp_core.runtime.target import Target
 from mcp_interface.clock import Clock, Instant
 from mcp_interface.errors import CallerMistaken, NotFound, TooMuch, UmbrellaError
@@ -110,7 +110,7 @@ class DeadLetters:
             number=self.recorded,
             at=self._clock.now(),
             to=to,
-            outline="" if kept else outline(message),
+            outline="" if kept else content(message),
             reason=reason,
             sender=sender,
             size=OVERHEAD + (weight if kept else 0),
@@ -221,7 +221,7 @@ class DeadLetters:
 
 
 def _shown(letter: DeadLetter, message: Any) -> DeadLetter:
-    return msgspec.structs.replace(letter, outline=outline(message)) if letter.kept else letter
+    return msgspec.structs.replace(letter, outline=content(message)) if letter.kept else letter
 
 
 def deliver(target: Target, message: Any, letters: DeadLetters | None, sender: str = "") -> bool:

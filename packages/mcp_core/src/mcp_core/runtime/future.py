@@ -225,7 +225,7 @@ class Future(pykka.Future[Any]):
                 loop.call_soon_threadsafe(_set, arrived)
 
         self.add_done_callback(wake)
-        me = waits.who()
+        me = waits.who_awaits()
         try:
             if me is not None:
                 waits.begin(me, self)

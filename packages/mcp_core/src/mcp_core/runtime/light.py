@@ -166,6 +166,8 @@ class LightActor(PykkaActor):
         exception_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not log.isEnabledFor(logging.ERROR):  # to write out who it was takes longer than a restart
+            return
         trace = (exception_type, exception_value, traceback)
         log.error(f"Unhandled exception in {self}:", exc_info=trace)  # type: ignore[arg-type]
 

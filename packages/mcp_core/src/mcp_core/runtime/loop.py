@@ -31,7 +31,7 @@ from mcp_core.runtime.exits import KILLED, ActorGone
 from mcp_core.runtime.future import DONE, PENDING, Future
 from mcp_core.runtime.loop_ref import LoopRef
 from mcp_core.runtime.messages import SPECIAL, Ask
-from mcp_core.runtime.parked import Parked, swap_current_task
+from mcp_core.runtime.parked import CARRIER, Parked, swap_current_task
 from mcp_core.runtime.roll import ROLL
 from mcp_interface.errors import CallerMistaken, TooMuch, UmbrellaError
 
@@ -317,16 +317,16 @@ class Loop:
         try:
             awaited = parked.context.run(work.send, None)
         except StopIteration as stop:
-            if parked.is_fresh():
-                spares.append(parked)
+            if parked.gate.done() or parked.context or parked.task._must_cancel:
+                parked.task.cancel()  # one that was cancelled, or has variables set, is not for the next handler
             else:
-                parked.task.cancel()
+                spares.append(parked)
             return stop.value
         except BaseException:
-            if parked.is_fresh():
-                spares.append(parked)
+            if parked.gate.done() or parked.context or parked.task._must_cancel:
+                parked.task.cancel()  # one that was cancelled, or has variables set, is not for the next handler
             else:
-                parked.task.cancel()
+                spares.append(parked)
             raise
         finally:
             swap_current_task(loop, before)
@@ -362,6 +362,10 @@ class Loop:
             "to wait here would block the event loop that the reply needs",
             "await the future, or move the blocking code into a PoolActor",
         )
+
+    def is_carrier(self, task: "asyncio.Task[Any]") -> bool:
+        """Whether a task is one that stands in for handlers that begin."""
+        return getattr(task.get_coro(), "cr_code", None) is CARRIER
 
     def blocking(self, more: int) -> None:
         """Nothing on this thread may block."""

@@ -182,7 +182,7 @@ class LoopRef(Ref[A]):
             item.reply._settle(FAILED, (None, self._gone_error(), None))
             return
         if urgent:
-            self._tied().urgent.append(item)
+            self._urgent_mail().append(item)
             if state <= READY:  # else at the end of its turn
                 home.urgent.append(self)
         elif state == IDLE:
@@ -192,9 +192,7 @@ class LoopRef(Ref[A]):
             mail = self._mail
             if mail is None:
                 self._mail = mail = home.spare_queues.pop() if home.spare_queues else deque()
-                if (
-                    state == READY and self._first is EMPTY
-                ):  # by an urgent message: no place in this queue yet
+                if state == READY and self._first is EMPTY:  # so far for urgent mail alone
                     home.ready.append(self)
             elif len(mail) >= self.actor_class.mailbox_limit and not self._full(item, mail):
                 return

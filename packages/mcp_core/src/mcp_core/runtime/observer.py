@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from mcp_core.runtime import waits
 from mcp_core.runtime.cell import ASLEEP, BUSY, DOWN, IDLE, READY, Ref
 from mcp_core.runtime.light import PoolActor
-from mcp_core.runtime.outline import outline
+from mcp_core.runtime.outline import content
 from mcp_core.runtime.pool import PoolRef
 from mcp_core.runtime.roll import ROLL
 from mcp_core.runtime.supervisor import Child, Supervisor
@@ -236,7 +236,7 @@ class _Recorder:
         self._seen.append(
             SeenMessage(
                 at=self._clock.now(),
-                message=outline(message),
+                message=content(message),
                 sender=message.sender if isinstance(message, Envelope) else "",
                 duration_s=self._clock.monotonic() - began,
                 outcome=outcome,

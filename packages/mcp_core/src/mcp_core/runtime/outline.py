@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from mcp_interface.envelope import Envelope
+
 SHOWN: Final = 200
 """Characters of an outline."""
 SORTED: Final = 100
@@ -72,6 +74,11 @@ def outline(message: Any) -> str:
     except Exception:  # whatever its class did
         text = f"<{type(message).__qualname__}>"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def content(message: Any) -> str:
+    """The outline of what a message says: of an envelope its payload, because the rest of it is told elsewhere."""
+    return outline(message.payload if isinstance(message, Envelope) else message)
 
 
 def weigh(message: Any, most: int) -> int:

@@ -12,7 +12,7 @@ from asyncio import tasks
 from collections.abc import Generator
 from contextvars import Context
 from types import CoroutineType, coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcp_core.runtime import waits
 from mcp_core.runtime.exits import KILLED
@@ -56,10 +56,6 @@ class Parked:
         work = self._carry_on()
         work.send(None)  # a task that is cancelled before its first step would not run at all
         self.task = loop.create_task(work, context=self.context)
-
-    def is_fresh(self) -> bool:
-        """Whether the next handler can have it: nothing was cancelled, and no context variable set."""
-        return not (self.gate.done() or len(self.context) or self.task._must_cancel)
 
     def take(self, work: "CoroutineType[Any, Any, Any]", awaited: Any) -> None:
         """Take over a coroutine whose first step has ended with something to wait for."""
@@ -129,6 +125,10 @@ class Parked:
         else:
             if self.reply is not None:
                 self.reply._settle(DONE, result)
+
+
+CARRIER: Final = Parked._carry_on.__code__
+"""What every such task runs."""
 
 
 @coroutine

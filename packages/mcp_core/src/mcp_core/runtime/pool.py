@@ -96,7 +96,7 @@ class PoolRef(Ref[A]):
         return self._get(future, None)
 
     def _put(self, item: Any, urgent: bool = False) -> None:
-        mail = self._tied().urgent if urgent else self._mail
+        mail = self._urgent_mail() if urgent else self._mail
         if not urgent and len(mail) >= self.actor_class.mailbox_limit and not self._full(item, mail):
             return
         mail.append(item)
@@ -181,6 +181,10 @@ class _PoolThread:
         """A thread may wait."""
         return False
 
+    def is_carrier(self, task: "asyncio.Task[Any]") -> bool:
+        """None is: nothing awaits on a thread of the pool."""
+        return False
+
     def blocking(self, more: int) -> None:
         """Let another thread stand in."""
         if self._pool is not None:  # else it is an asker's, and none of the pool's is missing
@@ -219,7 +223,7 @@ class Pool:
     def stand_in(self, more: int) -> None:
         """A worker is about to block (1), or does no longer (-1)."""
         with self._lock:
-            if more > 0 and self._blocked >= self.size + EXTRA:
+            if more > 0 and self._blocked >= self.size + EXTRA - 1:  # one thread must be left
                 raise TooMuch(
                     f"{self._blocked} handlers of the pool already wait for others",
                     "await in an Actor, which takes no thread, or wait for fewer at a time",

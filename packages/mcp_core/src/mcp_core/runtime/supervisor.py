@@ -10,7 +10,6 @@ Everything here happens on the event loop that the supervisor was made on.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Literal
@@ -19,11 +18,10 @@ from mcp_core.runtime.backoff import pause
 from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.child import Child, ChildSpec
 from mcp_core.runtime.loop import present_loop
+from mcp_core.runtime.reports import Reports
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.errors import CallerMistaken, LostRace, NodeUnavailable
 from mcp_interface.telemetry import Telemetry
-
-log = logging.getLogger(__name__)
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one", "dynamic"]
 ALONE: Final = ("one_for_one", "dynamic")
@@ -81,8 +79,8 @@ class Supervisor:
         self.revival: asyncio.Task[None] | None = None
         self._clock = clock
         self._entropy = entropy
-        self._on_give_up = on_give_up
         self._members: dict[str, Child | Supervisor] = {}
+        self._branches: dict[str, Supervisor] = {}
         self._endings: dict[str, asyncio.Task[None]] = {}
         """What is on its way out, by name; a successor begins when it is over."""
         self._ends: list[float] = []
@@ -90,8 +88,7 @@ class Supervisor:
         self._mending: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._telemetry = telemetry
-        self._restarted = None if telemetry is None else telemetry.emitter("mcp.actor.restart")
+        self.reports = Reports(name, telemetry, on_give_up)
 
     # -- the tree --------------------------------------------------------------------------------------------
 
@@ -133,7 +130,7 @@ class Supervisor:
             raise self._refusal(branch.name)
         if branch.parent is not None or branch is self:
             raise LostRace(f"{branch.name!r} has its place in a tree already", "make another supervisor")
-        self._members[branch.name] = branch
+        self._members[branch.name] = self._branches[branch.name] = branch
         branch.parent = self
         return branch
 
@@ -150,7 +147,7 @@ class Supervisor:
 
     def branches(self) -> "list[Supervisor]":
         """The supervisors below it."""
-        return [member for member in self._members.values() if isinstance(member, Supervisor)]
+        return list(self._branches.values())
 
     def walk(self) -> "Iterator[tuple[Supervisor, Child]]":
         """Every child below, with its supervisor."""
@@ -166,16 +163,19 @@ class Supervisor:
 
     def find(self, name: str) -> Child | None:
         """A child by name, its own or of any supervisor below."""
-        found = self.child(name)
-        branches = iter(self.branches())
-        while found is None and (branch := next(branches, None)) is not None:
-            found = branch.find(name)
-        return found
+        below = (branch.find(name) for branch in self.branches())
+        return self.child(name) or next(filter(None, below), None)
 
     def restarts(self, name: str) -> int:
         """How often a running child has been brought back."""
         child = self.child(name)
         return 0 if child is None else child.restarts
+
+    def answers(self, child: Child) -> bool:
+        """Whether one more unplanned end of a child would be answered by a restart, and not by giving up."""
+        ends = (child.ends or []) if self.strategy in ALONE else self._ends
+        since = self._clock.monotonic() - self.window_s
+        return child.spec.restart != "temporary" and sum(end >= since for end in ends) < self.max_restarts
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -205,8 +205,9 @@ class Supervisor:
     """As a member of another one."""
 
     def _end(self, name: str, timeout: float | None) -> "asyncio.Task[None] | None":
-        member = self._members.pop(name, None)
+        member = self._members.get(name)
         if member is not None:
+            self.forget(member)
             if member.revival is not None:
                 member.revival.cancel()
             ending = self._endings[name] = self._later(member.end(timeout))
@@ -230,13 +231,11 @@ class Supervisor:
         return self._closing
 
     async def _end_all(self, timeout: float | None) -> None:
-        names = list(reversed(self._members))
-        if self.strategy == "dynamic":
-            await asyncio.gather(*(self.stop(name, timeout) for name in names))
-        else:
-            for name in names:
-                await self.stop(name, timeout)
-        if self._endings:  # those that were on their way out before
+        for name in list(reversed(self._members)):
+            ending = self._end(name, timeout)
+            if ending is not None and self.strategy != "dynamic":
+                await asyncio.wait([ending])
+        if self._endings:  # of dynamic members, and what was on its way out before
             await asyncio.wait(self._endings.values())
         if self.parent is not None:
             self.parent.forget(self)
@@ -264,10 +263,10 @@ class Supervisor:
             self.forget(member)
             member.give_up(error)
             return False
+        delay = 0.0 if made and count == 1 else pause(max(1, count - 1), self._entropy)
         if isinstance(member, Child):
             member.restarts += 1
-        delay = 0.0 if made and count == 1 else pause(max(1, count - 1), self._entropy)
-        self._tell_restart(member, error, delay)
+            self.reports.restarted(member, error, delay)
         if self.strategy not in ALONE:
             self._regroup(member, delay)
         elif delay or isinstance(member, Supervisor):
@@ -280,6 +279,7 @@ class Supervisor:
         """A member is over, and its name free."""
         if self._members.get(member.name) is member:
             del self._members[member.name]
+            self._branches.pop(member.name, None)
 
     def _count(self, member: "Child | Supervisor") -> int:
         """Note an end; how many there have been within the window."""
@@ -308,12 +308,7 @@ class Supervisor:
         """It cannot keep its members alive: the supervisor above decides, and without one it is over."""
         self.failures += 1
         self.down = True
-        log.error("the supervisor %r has failed: %r", self.name, error)
-        self._emit(
-            "mcp.supervisor.escalated",
-            {"restarts": self.max_restarts},
-            {"supervisor": self.name, "reason": repr(error)},
-        )
+        self.reports.failed(error, self.max_restarts)
         if self.parent is None:
             self.give_up(error)
         else:
@@ -321,17 +316,12 @@ class Supervisor:
 
     def give_up(self, error: BaseException) -> None:
         """End everything below for good, because of this, and say so."""
-        log.critical("the supervisor %r has given up: %r", self.name, error)
         self.condemn(error)
         closing = self._close(None)
         if self.parent is not None:  # which waits for it when it is closed itself
             self.parent._endings[self.name] = closing
             closing.add_done_callback(partial(self.parent._is_over, self.name))
-        if self._on_give_up is not None:
-            try:
-                self._on_give_up(error)
-            except Exception:
-                log.exception("what the supervisor %r wanted told when it gives up raised", self.name)
+        self.reports.ended(error)
 
     def condemn(self, error: BaseException) -> None:
         """Let every child below know why it will be ended."""
@@ -342,6 +332,8 @@ class Supervisor:
 
     async def halt(self) -> None:
         """End the incarnations of everything below, the last started first; refs and mail stay."""
+        if self.closed:
+            return
         self.down = True
         if self._mending is not None:
             self._mending.cancel()
@@ -353,6 +345,8 @@ class Supervisor:
 
     def begin_again(self) -> None:
         """Begin everything below anew, in order, with no ends counted."""
+        if self.closed:
+            return
         self.halting = self.down = False
         self._ends.clear()
         for member in self._members.values():
@@ -404,45 +398,10 @@ class Supervisor:
         task.add_done_callback(self._done)
         return task
 
-    # -- telling ---------------------------------------------------------------------------------------------
-    def _tell_restart(self, member: "Child | Supervisor", error: BaseException, delay: float) -> None:
-        log.warning("%s has ended and is restarted: %r", member.name, error)
-        if isinstance(member, Supervisor):
-            return  # it has told itself that it failed
-        restarted = self._restarted
-        if restarted is not None and restarted.on:
-            restarted.emit({"restarts": member.restarts, "pause_s": delay}, _names(member))
-        if member.spec.on_restart is not None:
-            try:
-                member.spec.on_restart(error, member.restarts)
-            except Exception:
-                log.exception("what %s wanted told of its restart raised", member.name)
-
-    def tell_passivated(self, child: Child) -> None:
-        """A child has left memory."""
-        self._emit("mcp.actor.passivated", {}, _names(child))
-
-    def tell_awakened(self, child: Child) -> None:
-        """A child is back in memory."""
-        self._emit("mcp.actor.awakened", {}, _names(child))
-
-    def tell_given_up(self, child: Child, error: BaseException) -> None:
-        """A child will not come back."""
-        names = {**_names(child), "reason": repr(error)}
-        self._emit("mcp.actor.given_up", {"restarts": child.restarts}, names)
-
-    def _emit(self, name: str, measurements: dict[str, float], names: dict[str, str]) -> None:
-        if self._telemetry is not None:
-            self._telemetry.emit(name, measurements, names)
-
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the supervisor %r could not do its work", self.name, exc_info=error)
-
-
-def _names(child: Child) -> dict[str, str]:
-    return {"type": child.ref.actor_class.__name__, "actor": child.name}
+            self.reports.broken(error)
 
 
 __all__ = ["Child", "ChildSpec", "Strategy", "Supervisor"]

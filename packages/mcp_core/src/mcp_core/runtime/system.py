@@ -93,14 +93,7 @@ class System:
 
     def find(self, name: str) -> Child | None:
         """A supervised actor anywhere in the tree by its name."""
-        supervisors = [self.tree]
-        while supervisors:
-            supervisor = supervisors.pop()
-            child = supervisor.child(name)
-            if child is not None:
-                return child
-            supervisors += supervisor.branches()
-        return None
+        return self.tree.find(name)
 
     def breakers(self, policy: Policy = USUAL) -> Breakers:
         """A set of circuit breakers whose changes are told.

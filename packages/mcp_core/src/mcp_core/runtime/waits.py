@@ -35,6 +35,10 @@ class Thread(Protocol):
         """Do what can be done on this thread for a reply; False leaves it to wait."""
         ...
 
+    def is_carrier(self, task: "asyncio.Task[Any]") -> bool:
+        """Whether a task is one that stands in for handlers that begin."""
+        ...
+
     def blocking(self, more: int) -> None:
         """One more (or, with -1, one less) handler of this thread's kind is about to block."""
         ...
@@ -68,6 +72,19 @@ def who() -> "Ref[Any] | None":
         return thread.stack[-1]
     task = None if thread.loop is None else asyncio.current_task()
     return None if task is None else owners.get(task)
+
+
+def who_awaits() -> "Ref[Any] | None":
+    """The actor whose handler the coroutine that runs here belongs to.
+
+    A task that begins at once when it is made, on the stack of the handler that makes it, is not the handler's.
+    """
+    thread, task = present(), asyncio.current_task()
+    if thread is None or task is None:
+        return None
+    if thread.stack and thread.is_carrier(task):
+        return thread.stack[-1]
+    return owners.get(task)
 
 
 def begin(me: "Ref[Any]", future: "Future") -> None:
@@ -137,13 +154,16 @@ def waiting(future: "Future") -> Iterator[None]:
     thread, me = present(), who()
     if me is not None:
         begin(me, future)
-    if thread is not None:
-        thread.blocking(1)
     try:
-        yield
-    finally:
-        if thread is not None:
+        if thread is None:
+            yield
+            return
+        thread.blocking(1)
+        try:
+            yield
+        finally:
             thread.blocking(-1)
+    finally:
         if me is not None:
             end(me, future)
 

@@ -1,7 +1,7 @@
 // What the pages ask for, under the names that `live` makes stale.
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { api, at, withQuery, type Query } from "./http";
-import type { AgentRecord, Approval, AuditEntry, Capability, Health, NodeStatus, Page, Refusal, ServerStatus, Session, StoreReport, ToolChange, ToolInfo } from "./types";
+import type { AgentRecord, Approval, AuditEntry, Capability, Health, LostMessage, NodeStatus, Page, Refusal, RuntimeStatus, SeenMessage, ServerStatus, Session, StoreReport, ToolChange, ToolInfo } from "./types";
 
 export const status = () => queryOptions({ queryKey: ["status"], queryFn: () => api<NodeStatus>("/api/status") });
 
@@ -18,6 +18,29 @@ export const storage = () =>
     queryKey: ["storage"],
     queryFn: () => api<StoreReport>("/api/storage"),
     refetchInterval: 5_000,
+  });
+
+/** Not from the journal, so nothing tells that it has changed. */
+export const runtime = (order: "mail" | "handled" | "restarts" | "name", match: string) =>
+  queryOptions({
+    queryKey: ["runtime", { order, match }],
+    queryFn: () => api<RuntimeStatus>("/api/runtime", { query: { order, match, memory: true } }),
+    refetchInterval: 1_000,
+    staleTime: 0,
+  });
+
+export const seen = (name: string) =>
+  queryOptions({
+    queryKey: ["seen", name],
+    queryFn: () => api<SeenMessage[]>("/api/runtime/seen", { query: { name } }),
+    refetchInterval: 1_000,
+    staleTime: 0,
+  });
+
+export const lost = (count: number) =>
+  queryOptions({
+    queryKey: ["lost", count],
+    queryFn: () => api<Page<LostMessage>>("/api/runtime/lost", { query: { limit: 1000 } }),
   });
 
 export const sessions = (ended: boolean) =>
