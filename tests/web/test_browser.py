@@ -311,6 +311,67 @@ class Api:
         assert self.post("servers", notes.entry)["state"] == "ready"
 
 
+def test_the_actors_are_seen_watched_and_killed_and_what_was_lost_is_sent_again(
+    browser: "Browser", home: Any
+) -> None:
+    visit = Visit(browser, home.url, "dark")
+    page, api = visit.page, Api(visit)
+    page.goto(home.link)
+    page.get_by_role("heading", name="Overview").wait_for()
+    ann = api.post("agents", {"name": "ann", "metadata": {"topics": ["news"]}})
+    visit.go("Runtime")
+    line = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="worker ann"))
+    line.get_by_text("idle").wait_for()
+    page.get_by_role("rowheader", name="agents dynamic, 2").wait_for()
+    page.get_by_text("Every message reached somebody.").wait_for()
+    visit.accessible("runtime, dark")
+
+    line.get_by_role("button", name="Watch worker ann").click()
+    page.get_by_text("None since it is watched.").wait_for()
+    for _ in range(5):
+        assert api.post("messages", {"to": f"mcp://agent/{ann['id']}", "payload": {"text": "ahoy"}}) == {
+            "got_it": 1
+        }
+    page.get_by_role("group", name="Messages of agent_").get_by_text("ahoy").first.wait_for()
+    visit.accessible("runtime, watching, dark")
+    with page.expect_response("**/api/runtime/watch") as told:
+        page.get_by_role("button", name="Stop watching").click()
+    assert told.value.request.post_data_json == {"name": ann["id"], "on": False}
+    page.get_by_role("heading", name="Messages of").wait_for(state="detached")
+
+    line.get_by_role("button", name="Kill worker ann").click()
+    visit.accessible("runtime, asked whether to kill, dark")
+    line.get_by_role("button", name="No").click()
+    line.get_by_role("button", name="Kill worker ann").click()
+    line.get_by_role("button", name="Yes, kill worker ann").click()
+    restarts = line.get_by_role("cell").nth(4)
+    restarts.get_by_text("1", exact=True).wait_for()
+    assert api.post("messages", {"to": f"mcp://agent/{ann['id']}"}) == {"got_it": 1}, "it is back"
+
+    page.get_by_label("Filter").fill("tool_exec")
+    line.wait_for(state="detached")
+    page.get_by_label("Filter").fill("")
+    page.get_by_label("First").select_option("rate")
+    line.wait_for()
+
+    lost = visit.context.request.post(
+        f"{visit.home}api/messages", data={"to": "mcp://broadcast/tide"}, headers={"x-umbrella": "1"}
+    )
+    assert lost.status == 404
+    letter = page.get_by_role("row").filter(has_text="mcp://broadcast/tide")
+    letter.get_by_role("button", name="Send again: message 1").click()
+    page.get_by_role("alert").get_by_text("nobody listens").wait_for()
+    visit.accessible("runtime, a dead letter, dark")
+    api.post("agents", {"name": "bob", "metadata": {"topics": ["tide"]}})
+    letter.get_by_role("button", name="Send again: message 1").click()
+    letter.wait_for(state="detached")
+    page.get_by_text("Every message reached somebody.").wait_for()
+    # The message that could not be sent is answered 404, which Chromium itself notes; nothing else may be.
+    assert [text for text in visit.complaints if "404" not in text] == []
+    visit.complaints.clear()
+    visit.close()
+
+
 def test_a_changed_tool_is_shown_and_what_is_accepted_is_what_was_read(
     browser: "Browser", served: Callable[..., Any], notes: Any
 ) -> None:

@@ -12,20 +12,24 @@ from mcp_core.gateway.handlers.runtime import RuntimeCommands
 from mcp_core.runtime.observer import SEEN
 from mcp_interface.agent import AgentRecord
 from mcp_interface.client import AnyCommand, Client, ClientInfo
+from mcp_interface.clock import SystemClock
 from mcp_interface.commands import (
     CallTool,
     Command,
     CreateSession,
+    GrantCapability,
     ListAgents,
     PostMessage,
     ReadSession,
+    RevokeCapability,
     SendMessage,
     SpawnAgent,
     StopAgent,
 )
+from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, InvalidAddress, NotFound, NotPermitted, TooMuch
 from mcp_interface.events import AgentRestarted, TurnEnded
-from mcp_interface.ids import PrincipalId
+from mcp_interface.ids import MessageId, PrincipalId
 from mcp_interface.observe import (
     ActorStatus,
     Branch,
@@ -133,10 +137,14 @@ async def _restarts(client: Client, session_id: Any) -> list[str]:
     return [record.event.reason for record in records if isinstance(record.event, AgentRestarted)]
 
 
-def node_ref(node: Node, name: str) -> Any:
+def room_of(node: Node) -> RuntimeCommands:
     gateway: Any = node._gateway
     commands: RuntimeCommands = gateway._handlers[KillActor].__self__
-    child = commands._system.find(name)
+    return commands
+
+
+def node_ref(node: Node, name: str) -> Any:
+    child = room_of(node)._system.find(name)
     assert child is not None
     return child.ref
 
@@ -255,6 +263,34 @@ def test_two_who_send_the_same_again_send_it_once(tmp_path: Path) -> None:
         assert sorted(type(answer).__name__ for answer in answers) == ["LostMessage", *["NotFound"] * 4]
         await until(lambda: client.request(ListSeen(name=ann.id)))
         assert len(await client.request(ListSeen(name=ann.id))) == 1
+
+    run(tmp_path, work)
+
+
+def test_what_its_sender_may_not_send_any_more_is_not_sent_again(tmp_path: Path) -> None:
+    async def work(client: Client, node: Node) -> None:
+        ann = await spawned(client, "ann")
+        right = await client.request(
+            GrantCapability(agent=ann.id, resource_uri="mcp://agent/write/broadcast/news")
+        )
+        message = Envelope(
+            id=MessageId("msg_" + "1" * 32),
+            to="mcp://broadcast/news",
+            sender=ann.id,
+            timestamp=SystemClock().now(),
+        )
+        with pytest.raises(NotFound):
+            await room_of(node)._router.tell(message)
+        await client.request(RevokeCapability(capability_id=right.id))
+        bob = await spawned(client, "bob", topics=["news"])
+        await client.request(WatchActor(name=bob.id))
+        with pytest.raises(NotPermitted, match="agent/write/broadcast/news"):
+            await client.request(ResendLost(number=1))
+        assert [each.sender for each in (await client.request(ListLost())).items] == [ann.id]
+        await client.request(GrantCapability(agent=ann.id, resource_uri="mcp://agent/write/broadcast/news"))
+        await client.request(ResendLost(number=1))
+        (seen,) = await until(lambda: client.request(ListSeen(name=bob.id)))
+        assert seen.sender == ann.id
 
     run(tmp_path, work)
 

@@ -1,15 +1,20 @@
 """What a supervisor promises when several things go wrong at the same moment."""
 
 import asyncio
+import gc
 import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from mcp_core.runtime import Actor, ActorGone, PoolActor, Ref
+from mcp_core.runtime.loop import present_loop
 from mcp_core.runtime.roll import ROLL
 from mcp_core.runtime.supervisor import ChildSpec, Strategy, Supervisor
+from mcp_core.runtime.system import System
+from mcp_interface.clock import SystemClock
 from mcp_interface.errors import CallerMistaken, LostRace, NodeUnavailable
 from mcp_interface.testing import ManualClock, RecordingTelemetry, SeededEntropy
 
@@ -331,7 +336,9 @@ def test_everything_that_is_killed_at_once_is_back() -> None:
         refs += [house.start(f"pool-{number}", make=Threaded) for number in range(20)]
         for ref in refs:
             ref.kill()
-        assert await asyncio.gather(*(ref.call("add", timeout=10) for ref in refs)) == [1] * 1000 + ["add"] * 20
+        assert (
+            await asyncio.gather(*(ref.call("add", timeout=10) for ref in refs)) == [1] * 1000 + ["add"] * 20
+        )
         assert sum(child.restarts for child in house.top.children()) == 1020
         await house.top.close(5)
 
@@ -378,6 +385,32 @@ def test_a_link_between_children_holds_through_restarts_and_ends_with_one() -> N
         await until(lambda: not one.is_alive())
         assert await other.call("add") == 1
         assert house.top.restarts("other") == 1
+        await house.top.close(1)
+
+    run(scenario())
+
+
+def test_a_supervised_agent_takes_less_than_a_kibibyte() -> None:
+    class Stateful(Actor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.state = {"count": 41}
+
+    async def scenario() -> None:
+        house = House()
+        count = 2000
+        for number in range(count):  # what all of them share is there
+            house.start(f"warm-{number}", make=Stateful)
+        await asyncio.sleep(0)
+        gc.collect()
+        tracemalloc.start()
+        for number in range(count):
+            house.start(f"agent-{number}", make=Stateful)
+        await asyncio.sleep(0)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] / count
+        tracemalloc.stop()
+        assert taken < 1024
         await house.top.close(1)
 
     run(scenario())
@@ -641,6 +674,33 @@ def test_a_root_that_gives_up_ends_everything_and_says_so(caplog: pytest.LogCapt
         assert "the supervisor 'top' has given up" in caplog.text
         with pytest.raises(NodeUnavailable):
             house.start("late")
+
+    run(scenario())
+
+
+def test_a_system_tells_its_program_that_the_tree_is_over() -> None:
+    async def scenario() -> None:
+        told: list[BaseException] = []
+        clock = SystemClock()
+        async with System(clock, SeededEntropy(), RecordingTelemetry(), on_give_up=told.append) as system:
+            low = Supervisor(clock, SeededEntropy(), name="low", strategy="one_for_one", max_restarts=0)
+            ref = system.tree.branch(low).start(ChildSpec(name="a", make=lambda: Worker([], "a")))
+            async with asyncio.timeout(20):
+                while not told:
+                    ref.kill()
+                    await asyncio.sleep(0.01)
+            assert not system.tree.children() and system.tree.closed
+
+    run(scenario())
+
+
+def test_a_system_leaves_the_dead_letters_as_it_found_them() -> None:
+    async def scenario() -> None:
+        home = present_loop()
+        before = home.dead_letter, PoolActor.pool.dead_letter
+        async with System(SystemClock(), SeededEntropy(), RecordingTelemetry()) as system:
+            assert home.dead_letter == system._undelivered
+        assert (home.dead_letter, PoolActor.pool.dead_letter) == before
 
     run(scenario())
 

@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mcp_core.daemon import DataDir
-from mcp_core.door import Door, open_door
-from mcp_core.settings import Settings
-
 if TYPE_CHECKING:
+    from mcp_core.daemon import DataDir
+    from mcp_core.door import Door, open_door
     from mcp_core.gateway.remote import SocketClient
     from mcp_core.maintenance import inspect_storage, rebuild_storage, report_storage
     from mcp_core.node import Node
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
         without_secrets,
     )
     from mcp_core.protocol.expansion import references
+    from mcp_core.settings import Settings
 
 __all__ = [
     "DataDir",
@@ -34,10 +33,14 @@ __all__ = [
 ]
 
 _LATE = {
+    "DataDir": "mcp_core.daemon",
+    "Door": "mcp_core.door",
     "Node": "mcp_core.node",
+    "Settings": "mcp_core.settings",
     "SocketClient": "mcp_core.gateway.remote",
     "format_configuration": "mcp_core.protocol.configuration",
     "inspect_storage": "mcp_core.maintenance",
+    "open_door": "mcp_core.door",
     "read_configuration": "mcp_core.protocol.configuration",
     "rebuild_storage": "mcp_core.maintenance",
     "references": "mcp_core.protocol.expansion",

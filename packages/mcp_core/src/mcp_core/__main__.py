@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from mcp_core.daemon import BUSY
 from mcp_core.node import Node
+from mcp_core.runtime.collection import settle_memory
 from mcp_core.settings import Settings
 from mcp_interface.errors import LostRace, StorageCorrupt, UmbrellaError
 
@@ -21,7 +21,7 @@ async def run(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stop)
-        gc.freeze()  # what was restored stays; looking through it again and again would hold up every judgement
+        settle_memory()  # what was restored stays; looking through it again and again would hold up everything
         await node.stopped()
 
 

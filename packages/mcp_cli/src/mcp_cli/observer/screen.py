@@ -36,7 +36,7 @@ from mcp_interface.observe import (
 )
 
 LOOK_S: Final = 1.0
-SILENT_S: Final = 2.0
+SILENT_S: Final = 1.0
 """Seconds without an answer after which that is told."""
 WIDTHS: Final = (11, 7, 6, 6, 4, 6)
 """Columns of type, state, mail, rate, restarts and memory."""

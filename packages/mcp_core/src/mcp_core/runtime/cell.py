@@ -19,6 +19,7 @@ from pykka import ActorRegistry
 from pykka.messages import _ActorStop
 
 from mcp_core.runtime.adoption import adopt
+from mcp_core.runtime.deadlines import deadlines
 from mcp_core.runtime.exits import GONE, KILLED, NORMAL, ActorGone, Exit, fail_too, tell_down
 from mcp_core.runtime.future import DONE, FAILED, PENDING, Future
 from mcp_core.runtime.inbox import Inbox, Stopped
@@ -215,14 +216,14 @@ class Ref(pykka.ActorRef[A]):  # type: ignore[type-var]  # it is one; see `light
         return await self._within(future, timeout)
 
     async def _within(self, future: Future, timeout: float) -> Any:
-        deadline = asyncio.get_running_loop().call_later(timeout, self._too_late, future, timeout)
+        due = deadlines().add(future, timeout)
         try:
             return await future
         except (asyncio.CancelledError, CallerMistaken):  # cancelled, or a deadlock: nobody waits any more
             future.cancel()
             raise
         finally:
-            deadline.cancel()
+            due.pop(future, None)
 
     def _too_late(self, future: Future, timeout: float) -> None:
         future.give_up(

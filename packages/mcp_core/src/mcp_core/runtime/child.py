@@ -217,6 +217,8 @@ class Child:
     async def halt(self) -> None:
         """End the incarnation; the ref and its mail stay."""
         self.halting = True
+        if self.ref._state == ASLEEP and self.spec.restart == "temporary":
+            self.ref.kill(SHUTDOWN)  # what is asleep needs no end, but this one is not to come back either
         await self._finish(self.spec.shutdown_s, urgent=True)
 
     async def _finish(self, timeout: float, urgent: bool) -> None:

@@ -183,7 +183,7 @@ class DeadLetters:
         letter, message = self._get(number)
         if not letter.kept:
             raise TooMuch(
-                f"of dead letter {number} only the outline was kept: it was larger than {self._largest} bytes, or an answer",
+                f"of dead letter {number} only its outline was kept: it was larger than {self._largest} bytes, or an answer",
                 "let its sender send it again",
                 {"number": number},
             )

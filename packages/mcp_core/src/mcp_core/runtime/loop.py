@@ -29,7 +29,7 @@ from mcp_core.runtime.cell import (
 )
 from mcp_core.runtime.exits import KILLED, ActorGone
 from mcp_core.runtime.future import DONE, PENDING, Future
-from mcp_core.runtime.loop_ref import LoopRef
+from mcp_core.runtime.loop_ref import DEPTH, LoopRef
 from mcp_core.runtime.messages import SPECIAL, Ask
 from mcp_core.runtime.parked import CARRIER, Parked, swap_current_task
 from mcp_core.runtime.roll import ROLL
@@ -316,17 +316,13 @@ class Loop:
         before = swap_current_task(loop, parked.task)
         try:
             awaited = parked.context.run(work.send, None)
-        except StopIteration as stop:
+        except BaseException as end:
             if parked.gate.done() or parked.context or parked.task._must_cancel:
                 parked.task.cancel()  # one that was cancelled, or has variables set, is not for the next handler
             else:
                 spares.append(parked)
-            return stop.value
-        except BaseException:
-            if parked.gate.done() or parked.context or parked.task._must_cancel:
-                parked.task.cancel()  # one that was cancelled, or has variables set, is not for the next handler
-            else:
-                spares.append(parked)
+            if type(end) is StopIteration:
+                return end.value
             raise
         finally:
             swap_current_task(loop, before)
@@ -339,6 +335,17 @@ class Loop:
             self._spares.remove(parked)
 
     # -- for `waits` -----------------------------------------------------------------------------------------
+
+    def help(self, future: Future) -> None:
+        """Handle the mail of the actor that was asked before its asker begins to wait: mostly it need not then.
+
+        It costs the same credit as asks that are answered on the stack, so that the event loop gets its turns.
+        """
+        target: Any = future._target
+        while target._state == READY and len(self.stack) < DEPTH and self.credit > 0:
+            self.credit -= self.turn(target, bool(target._ties and target._ties.urgent))
+            if future._state != PENDING:
+                return
 
     def work_off(self, future: Future) -> bool:
         """Handle the mail of the actor that was asked until it has replied.

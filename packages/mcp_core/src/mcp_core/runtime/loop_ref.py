@@ -129,6 +129,8 @@ class LoopRef(Ref[A]):
             future = value.reply = Future(self)
         else:
             future = self.ask(message, block=False, urgent=urgent)
+            if future._state == PENDING and get_ident() == home.ident:
+                home.help(future)
             if future._state == DONE:
                 return future._value
         return await self._within(future, timeout)

@@ -124,7 +124,7 @@ class PoolRef(Ref[A]):
 
     def kill(self, reason: Exit = KILLED) -> None:
         """End as soon as the handler that runs, if any, returns: a thread cannot be interrupted."""
-        if self._state == DEAD:
+        if self._state in (DOWN, DEAD):  # there is no incarnation to end
             return
         ties = self._tied()
         if ties.exit is None:  # a thread that has it now writes the state too, and looks here

@@ -232,8 +232,7 @@ class Supervisor:
 
     async def _end_all(self, timeout: float | None) -> None:
         for name in list(reversed(self._members)):
-            ending = self._end(name, timeout)
-            if ending is not None and self.strategy != "dynamic":
+            if (ending := self._end(name, timeout)) is not None and self.strategy != "dynamic":
                 await asyncio.wait([ending])
         if self._endings:  # of dynamic members, and what was on its way out before
             await asyncio.wait(self._endings.values())
@@ -283,12 +282,9 @@ class Supervisor:
 
     def _count(self, member: "Child | Supervisor") -> int:
         """Note an end; how many there have been within the window."""
-        if self.strategy not in ALONE:
-            ends = self._ends
-        elif member.ends is None:
-            ends = member.ends = []
-        else:
-            ends = member.ends
+        ends = self._ends
+        if self.strategy in ALONE:
+            ends = member.ends = member.ends or []
         now = self._clock.monotonic()
         ends.append(now)
         while ends[0] < now - self.window_s:
@@ -379,12 +375,9 @@ class Supervisor:
 
     async def _mend(self) -> None:
         """End those that are marked, the last first, and begin them anew in order."""
-        while True:
-            marked = self._marked()
-            if not marked:
-                return
-            delay, self._pause = self._pause, 0.0
+        while marked := self._marked():
             await self._halt(marked)
+            delay, self._pause = self._pause, 0.0
             await self._clock.sleep(delay)
             if set(self._marked()) <= set(marked):  # else more have to end first
                 self._begin(self._marked())

@@ -7,6 +7,7 @@ ref = agents.start(ChildSpec(name="mine", make=Mine))
 
 import asyncio
 import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -37,13 +38,28 @@ class System:
         entropy: For jitter.
         telemetry: Where everything is told.
         stop_s: Seconds that the actors have to end in order.
+        on_give_up: Told when the tree has failed as a whole: its actors end, and no other can be started. A program
+            ends then, and begins anew.
     """
 
     def __init__(
-        self, clock: Clock, entropy: Entropy, telemetry: Telemetry, *, stop_s: float = STOP_S
+        self,
+        clock: Clock,
+        entropy: Entropy,
+        telemetry: Telemetry,
+        *,
+        stop_s: float = STOP_S,
+        on_give_up: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.home = present_loop()
-        self.tree = Supervisor(clock, entropy, name="node", strategy="one_for_one", telemetry=telemetry)
+        self.tree = Supervisor(
+            clock,
+            entropy,
+            name="node",
+            strategy="one_for_one",
+            telemetry=telemetry,
+            on_give_up=on_give_up,
+        )
         self.letters = DeadLetters(clock, telemetry)
         self.groups = Groups(self.letters)
         self.timers = Timers(clock, self.letters)
@@ -57,6 +73,7 @@ class System:
 
     async def __aenter__(self) -> Self:
         """Begin to watch the loop, and to keep what is not delivered."""
+        self._before = self.home.dead_letter, PoolActor.pool.dead_letter
         self.home.dead_letter = self._undelivered
         PoolActor.pool.dead_letter = self._undelivered_elsewhere
         self.watchdog.start()
@@ -72,6 +89,8 @@ class System:
         await self.tree.close(self._stop_s)
         await self.timers.close()
         self.watchdog.stop()
+        if PoolActor.pool.dead_letter == self._undelivered_elsewhere:  # else another one has come since
+            self.home.dead_letter, PoolActor.pool.dead_letter = self._before
 
     def branch(
         self, name: str, strategy: Strategy = "dynamic", *, passive_after_s: float | None = None

@@ -1,5 +1,5 @@
 // What the pages ask for, under the names that `live` makes stale.
-import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { api, at, withQuery, type Query } from "./http";
 import type { AgentRecord, Approval, AuditEntry, Capability, Health, LostMessage, NodeStatus, Page, Refusal, RuntimeStatus, SeenMessage, ServerStatus, Session, StoreReport, ToolChange, ToolInfo } from "./types";
 
@@ -27,6 +27,7 @@ export const runtime = (order: "mail" | "handled" | "restarts" | "name", match: 
     queryFn: () => api<RuntimeStatus>("/api/runtime", { query: { order, match, memory: true } }),
     refetchInterval: 1_000,
     staleTime: 0,
+    placeholderData: keepPreviousData,
   });
 
 export const seen = (name: string) =>
@@ -41,6 +42,7 @@ export const lost = (count: number) =>
   queryOptions({
     queryKey: ["lost", count],
     queryFn: () => api<Page<LostMessage>>("/api/runtime/lost", { query: { limit: 1000 } }),
+    placeholderData: keepPreviousData,
   });
 
 export const sessions = (ended: boolean) =>

@@ -1,6 +1,6 @@
 // The actors of the node as they are now: the tree, what each handles, what reached nobody; and a hand on them.
-import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState, type ReactNode } from "react";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useState, type ReactNode } from "react";
 import { api, at } from "../api/http";
 import { lost, runtime, seen } from "../api/queries";
 import type { ActorStatus, Blockage, Branch, LostMessage, RuntimeStatus } from "../api/types";
@@ -26,7 +26,7 @@ export function Runtime() {
   const [sort, setSort] = useState<Sort>("mail");
   const [match, setMatch] = useState("");
   const [watched, setWatched] = useState("");
-  const look = useQuery({ ...runtime(sort === "rate" ? "handled" : sort, match.trim()), placeholderData: keepPreviousData });
+  const look = useQuery(runtime(sort === "rate" ? "handled" : sort, match.trim()));
   const [looks, setLooks] = useState<{ now?: RuntimeStatus; before?: RuntimeStatus }>({});
   const now = look.data;
   // Two looks give the rates; one that came too soon after the last is no second one.
@@ -62,12 +62,16 @@ export function Runtime() {
   );
 }
 
-/** Watches one actor at a time from here; the one before is left alone. */
+/** Watches one actor at a time from here; it is left alone when another one is, or the page is left. */
 function useWatch(watched: string, onWatched: (name: string) => void) {
+  const tell = (name: string, on: boolean) => api<null>("/api/runtime/watch", { method: "POST", body: { name, on } });
+  useEffect(() => {
+    if (!watched) return;
+    return () => void tell(watched, false).catch(() => undefined); // the node is away, and has forgotten it
+  }, [watched]);
   return useMutation({
     mutationFn: async (name: string) => {
-      if (watched) await api<null>("/api/runtime/watch", { method: "POST", body: { name: watched, on: false } });
-      if (name) await api<null>("/api/runtime/watch", { method: "POST", body: { name, on: true } });
+      if (name) await tell(name, true);
       return name;
     },
     onSuccess: onWatched,
@@ -356,7 +360,7 @@ function Letters({ count }: { count: number }) {
                     <button
                       type="button"
                       className="small"
-                      aria-label={`Send message ${item.number} again`}
+                      aria-label={`Send again: message ${item.number}`}
                       disabled={order.isPending || item.can_be_sent === false}
                       onClick={() => order.mutate({ number: item.number, again: true })}
                     >
