@@ -159,7 +159,13 @@ class Node:
         clock, entropy, settings = self._clock, self._entropy, self.settings
         models = Lender(settings.environ)
         system = await stack.enter_async_context(
-            System(clock, entropy, self.telemetry, stop_s=settings.stop_timeout_s)
+            System(
+                clock,
+                entropy,
+                self.telemetry,
+                stop_s=settings.stop_timeout_s,
+                on_give_up=lambda error: self.stop(),
+            )
         )
         for_servers = system.branch("servers")
         for_sessions = system.branch("sessions", passive_after_s=settings.idle_s)

@@ -95,7 +95,7 @@ class Child:
         ref = self.ref
         ties = ref._tied()
         ties.name = self.spec.name
-        ties.guard = self.ended
+        ties.guard = self
         if later:
             ref._state = DOWN
             self.down = True
@@ -117,8 +117,11 @@ class Child:
         else:
             self.down = False
 
-    def ended(self, ref: Ref[Any], exit: Exit) -> bool:
-        """The guard of its ref: whether it is kept for another incarnation."""
+    def __call__(self, ref: Ref[Any], exit: Exit) -> bool:
+        """Be the guard of its ref: whether that is kept for another incarnation.
+
+        The child itself and not a method of it, which would be one more object for each agent.
+        """
         if self.ending:
             return False
         if asyncio._get_running_loop() is not self.owner.home.loop:
@@ -152,7 +155,7 @@ class Child:
 
         def decide() -> None:
             # not about an end that was answered meanwhile
-            if incarnation == self.incarnation and self.ref._state == DOWN and not self.ended(self.ref, exit):
+            if incarnation == self.incarnation and self.ref._state == DOWN and not self(self.ref, exit):
                 self.ref._die(exit)
 
         home.run_there(decide)
