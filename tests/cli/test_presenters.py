@@ -112,6 +112,7 @@ def test_a_journal_is_told_with_its_size_its_disk_and_why_it_takes_nothing() -> 
     assert (told["journal"].text, told["journal"].tone) == ("read-only", "bad")
     assert told["why"].text == "the disk is full"
     assert told["size"].text == "3.0 MiB in 2 segments"
+    assert dict(presenters.storage(report(segments=1)).pairs)["size"].text == "3.0 MiB in 1 segment"
     assert (told["disk"].text, told["disk"].tone) == ("97% in use", "bad")
     assert "make room" in shown.note
     assert "no node runs" in dict(presenters.storage(report(), resting=True).pairs)["journal"].text

@@ -3,6 +3,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from mcp_cli.main import cli
 from terminals import HEARS_CTRL_C
+
+SERVER = Path(__file__).parents[2] / "core" / "gateway" / "servers" / "slow.py"
 
 
 def run(place: Path, *words: str) -> Result:
@@ -38,6 +42,27 @@ def test_an_embedded_node_keeps_what_it_did_for_the_next(tmp_path: Path) -> None
     assert shown.exit_code == 0, shown.stderr
     assert json.loads(shown.stdout)["agent"]["id"] == json.loads(spawned.stdout)["id"]
     assert run(tmp_path, "node", "status").exit_code == 5, "nothing was left running"
+
+
+def test_a_call_whose_node_dies_ends_as_a_cut_off_one(tmp_path: Path) -> None:
+    place, mark = tmp_path / "node", tmp_path / "mark"
+    added = run(place, "mcp", "add", "slow", "--", sys.executable, str(SERVER))
+    assert added.exit_code == 0, added.stderr
+    pid = json.loads(run(place, "--format", "json", "node", "status").stdout)["pid"]
+
+    def kill() -> None:
+        for _ in range(3000):
+            if mark.exists():
+                break
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    called = run(place, "call", "slow", "wait", "--json", json.dumps({"mark": str(mark)}))
+    killer.join()
+    assert mark.exists() and called.exit_code == 130, called.stderr
+    assert "may or may not have taken effect" in called.stderr
 
 
 def test_without_a_node_there_is_no_log(tmp_path: Path) -> None:

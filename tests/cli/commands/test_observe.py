@@ -60,6 +60,9 @@ def test_a_message_is_sent_to_an_agent_as_json_or_text_and_to_all_who_listen(
     assert nobody.exit_code == 4
     assert "nobody listens" in nobody.stderr
     assert umbrella_json("observe")["dead_letters"] >= 1
+    assert umbrella("agent", "spawn", "harbormaster", "--topic", "harbor").exit_code == 0
+    assert umbrella_json("agent", "send", "mcp://broadcast/harbor", "open")["got_it"] == 1
+    assert umbrella("agent", "spawn", "--topic", "").exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,11 @@ class Scene:
         parts = [str(each.render()) for each in screen.query(Static)]
         return "\n".join([*parts, *(rows.text for rows in screen.query(Rows) if rows.display)])
 
+    @property
+    def told(self) -> str:
+        """What is told in passing, in a corner."""
+        return "\n".join(each.message for each in self.app._notifications)
+
     async def until(self, condition: Callable[[], Any]) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -240,7 +245,10 @@ def test_a_kill_is_asked_about_first_and_the_actor_comes_back(tmp_path: Path) ->
         assert await restarts() == 1
         await scene.marks("▾ agents")
         await scene.pilot.press("k")
-        assert isinstance(scene.app.screen, ObserverScreen), "a supervisor is not killed"
+        await scene.until(lambda: "a supervisor is not killed" in scene.told)
+        assert isinstance(scene.app.screen, ObserverScreen)
+        await scene.pilot.press("w")
+        await scene.until(lambda: "a supervisor receives no messages" in scene.told)
 
     observing(tmp_path, work)
 

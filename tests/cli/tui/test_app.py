@@ -21,6 +21,20 @@ def test_an_empty_screen_says_what_can_be_done_without_a_model(open_screen: Open
     asyncio.run(scenario())
 
 
+def test_a_node_that_is_away_is_told_first_in_the_status_line(open_screen: Open, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_screen(tmp_path) as screen:
+            await screen.tells("connected")
+            screen.app.repl.attachment.state = "stopped"
+            screen.app.changed()
+            await screen.until(
+                lambda: screen.status.startswith("node stopped; send something to start it · ")
+            )
+            assert "connected" not in screen.status
+
+    asyncio.run(scenario())
+
+
 def test_opening_and_leaving_creates_no_session(open_screen: Open, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_screen(tmp_path) as screen:

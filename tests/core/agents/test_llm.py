@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mcp_core.agents.llm import DELTA_S
 from mcp_interface.client import TextDelta
 from mcp_interface.commands import CancelTurn, CreateSession, PostMessage
 from mcp_interface.events import AssistantMessage, ExecutionChanged, TurnEnded, TurnStarted, UserMessage
@@ -124,6 +125,49 @@ class Slow:
 
     async def models(self) -> list[str]:
         return ["slow"]
+
+
+class WordByWord:
+    """A model on a small machine: each word takes a while."""
+
+    name = "word by word"
+
+    def __init__(self) -> None:
+        self.next = asyncio.Event()
+
+    async def stream(self, completion: Completion) -> AsyncIterator[Chunk]:
+        for word in ("one ", "two ", "three"):
+            await self.next.wait()
+            self.next.clear()
+            yield TextChunk(word)
+        yield Finished(stop_reason="end")
+
+    async def models(self) -> list[str]:
+        return ["words"]
+
+
+def test_a_slow_model_is_read_word_by_word(open_house: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            model = house.provider = WordByWord()
+            session = await house.commands.create(house.owner, CreateSession())
+            follower = house.bus.follow(session.id)
+            await house.commands.post(house.owner, PostMessage(session_id=session.id, text="count"))
+            read = []
+            async with asyncio.timeout(5):
+                async for notice in follower:
+                    if isinstance(notice, TextDelta):
+                        read.append(notice.text)
+                        if len(read) == 3:
+                            break
+                    elif read or not isinstance(notice.event, TurnStarted):
+                        continue
+                    await asyncio.sleep(2 * DELTA_S)
+                    model.next.set()
+            assert read == ["one ", "two ", "three"]
+            assert ended(await house.turn(session.id)).status == "completed"
+
+    asyncio.run(scenario())
 
 
 def test_cancelling_keeps_what_was_already_said(open_house: Callable[..., Any]) -> None:

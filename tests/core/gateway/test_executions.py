@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -470,7 +471,9 @@ def test_whatever_is_done_each_call_ends_once_and_within_the_bounds(
             for event in told:
                 replayed = advance_execution(replayed, event)
             assert replayed == await ask(GetExecution(execution_id=each.id))
-        assert len(tool.began) == sum(event.status == "started" for event in events)
+        # a call that is cancelled while its start is written has one, and its tool has not begun
+        count = Counter(event.status for event in events)
+        assert count["completed"] <= len(tool.began) <= count["started"]
 
     in_a_house(open_house, work)
 

@@ -8,8 +8,8 @@ import pytest
 
 from mcp_core.gateway.handlers.servers import ServerCommands
 from mcp_core.gateway.toolbox import Toolbox
-from mcp_core.runtime.breaker import Breakers
 from mcp_core.protocol.configuration import MAX_SERVERS
+from mcp_core.runtime.breaker import Breakers
 from mcp_interface.commands import AddServer, RemoveServer
 from mcp_interface.errors import CallerMistaken, InvalidRecord, NotFound, TooMuch
 from mcp_interface.server import ServerSpec, ServerStatus

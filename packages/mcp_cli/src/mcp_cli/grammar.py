@@ -315,7 +315,7 @@ def _unknown(name: str) -> Mistake:
     near = get_close_matches(name.lower(), BY_NAME, n=3, cutoff=0.5) or [
         known for known in BY_NAME if name and known.startswith(name.lower())
     ]
-    guess = f"did you mean {' or '.join(f'/{known}' for known in near)}?" if near else "see /help"
+    guess = f"did you mean {' or '.join(f'/{known}' for known in near)}?" if near else "see /help."
     return Mistake(f"there is no command /{name}", f"{guess} To send it as a message, begin with //")
 
 

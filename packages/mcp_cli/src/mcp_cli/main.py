@@ -32,7 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "mcp": ("mcp", "Add, list and remove MCP servers."),
     "node": ("node", "Start, stop and inspect the node."),
     "observe": ("observe", "The live tree of the node's actors."),
-    "sessions": ("sessions", "List, show, export and end sessions."),
+    "sessions": ("sessions", "List, show, export, fork, suspend and end sessions."),
     "storage": ("storage", "Look at the journal and check it."),
     "tools": ("tools", "See tools, and which changed since they were allowed."),
     "version": ("version", "Print the versions."),

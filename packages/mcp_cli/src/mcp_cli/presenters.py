@@ -373,6 +373,10 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
+def _in_segments(count: int) -> str:
+    return f" in {count} {'segment' if count == 1 else 'segments'}" if count else ""
+
+
 def unwritable(report: StoreReport) -> str:
     """Why the journal takes nothing at the moment; empty when it does."""
     if report.state == "writable":
@@ -395,7 +399,7 @@ def storage(report: StoreReport, *, resting: bool = False) -> Facts:
         ("found", Cell(printable(report.found), "warn" if found(report) else "plain")),
         ("events", f"{report.head:,} in {report.streams:,} streams"),
         ("kind", report.kind),
-        ("size", size(report.size_bytes) + (f" in {report.segments} segments" if report.segments else "")),
+        ("size", size(report.size_bytes) + _in_segments(report.segments)),
         ("disk", Cell(f"{report.disk_used:.0%} in use", tones[report.disk])),
         note="" if report.disk == "ok" else "make room: a full disk makes the journal read-only",
     )

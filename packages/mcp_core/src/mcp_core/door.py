@@ -32,6 +32,10 @@ class Door(Protocol):
         """A new client, not connected yet."""
         ...
 
+    async def stopped(self) -> None:
+        """Wait until a node in this process is asked to stop; of any other that is not told."""
+        ...
+
     async def close(self) -> None:
         """Let go; an embedded node stops, any other goes on."""
         ...
@@ -54,6 +58,10 @@ class AttachedDoor:
 
         return SocketClient(self._place.socket)
 
+    async def stopped(self) -> None:
+        """Wait for good: it is another process that ends."""
+        await asyncio.Event().wait()
+
     async def close(self) -> None:
         """Nothing to let go of."""
 
@@ -72,6 +80,10 @@ class EmbeddedDoor:
     def client(self) -> Client:
         """A client in the process."""
         return self._node.client()
+
+    async def stopped(self) -> None:
+        """Wait until somebody asks the node to stop, or it gives up."""
+        await self._node.stopped()
 
     async def close(self) -> None:
         """Stop the node."""

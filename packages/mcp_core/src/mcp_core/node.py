@@ -158,15 +158,7 @@ class Node:
         ground = await self._break_ground(stack)
         clock, entropy, settings = self._clock, self._entropy, self.settings
         models = Lender(settings.environ)
-        system = await stack.enter_async_context(
-            System(
-                clock,
-                entropy,
-                self.telemetry,
-                stop_s=settings.stop_timeout_s,
-                on_give_up=lambda error: self.stop(),
-            )
-        )
+        system = await stack.enter_async_context(self._system())
         for_servers = system.branch("servers")
         for_sessions = system.branch("sessions", passive_after_s=settings.idle_s)
         for_agents = system.branch("agents", passive_after_s=settings.idle_s)
@@ -225,6 +217,16 @@ class Node:
         await listener.open(ground.place.socket)
         await tell_storage(ground.store)
         log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
+
+    def _system(self) -> System:
+        """What the actors share; a tree that has failed as a whole ends the node."""
+        return System(
+            self._clock,
+            self._entropy,
+            self.telemetry,
+            stop_s=self.settings.stop_timeout_s,
+            on_give_up=lambda error: self.stop(),
+        )
 
     async def _recover(self, sessions: Sessions, bus: Bus) -> tuple[int, list[SessionId]]:
         began = self._clock.monotonic()

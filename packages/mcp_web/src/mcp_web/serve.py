@@ -63,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 async def run(settings: "Settings", host: str, port: int, ready: "Callable[[str, LoginCode], None]") -> None:
-    """Serve until SIGINT or SIGTERM; everything is closed when this returns.
+    """Serve until SIGINT or SIGTERM, or until a node of this process is stopped; everything is closed when this returns.
 
     Args:
         settings: Of the node.
@@ -91,7 +91,11 @@ async def run(settings: "Settings", host: str, port: int, ready: "Callable[[str,
             url = base_url(host, listener.getsockname()[1])
             server = make_server(app, lambda: ready(url, login))
             stop.hold(server)
-            await server.serve([listener])
+            ending = asyncio.create_task(stop.with_node(door))
+            try:
+                await server.serve([listener])
+            finally:
+                ending.cancel()
         finally:
             await door.close()
     if not server.started:
@@ -123,6 +127,11 @@ class _Stop:
         """Stop this server, at once if somebody has asked already."""
         self._server = server
         self._apply()
+
+    async def with_node(self, door: "Door") -> None:
+        """Stop when the node that runs in this process is asked to, as by `umbrella node stop`."""
+        await door.stopped()
+        self._ask()
 
     def _ask(self) -> None:
         self._asked += 1

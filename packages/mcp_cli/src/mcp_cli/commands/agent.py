@@ -36,6 +36,7 @@ Example:
 )
 @click.option("--expires", metavar="TIME", help="When they end, for example 15m, 1h or 7d.")
 @click.option("--uses", type=click.IntRange(1), help="How often each of them can be used.")
+@click.option("--topic", "topics", multiple=True, metavar="TOPIC", help="A topic it listens to.")
 @click.pass_context
 def spawn(
     ctx: click.Context,
@@ -47,6 +48,7 @@ def spawn(
     given: tuple[str, ...],
     expires: str | None,
     uses: int | None,
+    topics: tuple[str, ...],
 ) -> None:
     """Start an agent that holds what is named here, all of it or it does not start, and nothing else.
 
@@ -69,7 +71,14 @@ def spawn(
             for uri in uris
         ]
         record = await client.request(
-            SpawnAgent(type=kind, name=name, session_id=place, parent=source, grants=wishes)
+            SpawnAgent(
+                type=kind,
+                name=name,
+                session_id=place,
+                parent=source,
+                grants=wishes,
+                metadata={"topics": list(topics)} if topics else {},
+            )
         )
         held = await collect(client, ListCapabilities(principal=record.id)) if wishes else []
         return Outcome(value=record, shown=presenters.agent(record, held, clock.now()))

@@ -9,8 +9,10 @@ from mcp_cli.arguments import duration, json_object
 from mcp_cli.exit_codes import FAILED
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import agent_id, find_session
+from mcp_cli.transcript import RETRY_CALL
 from mcp_interface.client import Client
 from mcp_interface.commands import CallTool
+from mcp_interface.errors import Interrupted, NodeUnavailable
 from mcp_interface.execution import StartExecution
 
 PATIENCE_S = 3600.0
@@ -61,7 +63,10 @@ def command(
         if detach:
             started = await client.request(StartExecution(**wish))
             return Outcome(value=started, shown=executing.started(started))
-        call = await client.request(CallTool(**wish), timeout=limit + 5 if limit else PATIENCE_S)
+        try:
+            call = await client.request(CallTool(**wish), timeout=limit + 5 if limit else PATIENCE_S)
+        except NodeUnavailable as error:
+            raise Interrupted(f"the node died while {server}/{tool} was called", RETRY_CALL) from error
         code = FAILED if call.result.is_error else 0
         return Outcome(value=call, shown=presenters.outcome(call.result), code=code)
 

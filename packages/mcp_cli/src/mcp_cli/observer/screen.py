@@ -283,6 +283,9 @@ class ObserverScreen(Screen[None]):
     def action_watch(self, stop: bool = False) -> None:
         """Show what the marked actor receives; once more ends it."""
         name = self._marked()
+        if not stop and not name and not self._watched:
+            self.app.notify("choose an actor; a supervisor receives no messages", timeout=3)
+            return
         if stop or not name or name == self._watched:
             name = ""
         self._watch(name)
@@ -307,6 +310,7 @@ class ObserverScreen(Screen[None]):
         """Ask first."""
         line = self._lines.get(self.rows.key)
         if line is None or line.actor is None:
+            self.app.notify("choose an actor; a supervisor is not killed", timeout=3)
             return
         question = (
             f"Kill {title(line)}?\nWhat it does now is cancelled. Its supervisor brings it back at once, "

@@ -39,9 +39,12 @@ def status_line(repl: Repl, palette: Palette) -> Text:
     attached = repl.session_id is not None
     parts: list[tuple[str, str]] = []
     questions = len(picture.questions)
+    away = repl.attachment.state != "connected"
+    if away:
+        parts.append(_connection(repl, palette))  # first: a narrow terminal cuts the end off
     if questions:
         parts.append((f"{questions} waiting for you", f"bold {palette.warn}"))
-    elif picture.working is not None:
+    elif picture.working is not None and not away:
         parts.append(("working, Esc stops", palette.warn))
     if picture.suspended:
         parts.append(("suspended, /resume", f"bold {palette.warn}"))
@@ -54,7 +57,8 @@ def status_line(repl: Repl, palette: Palette) -> Text:
     if picture.input_tokens or picture.output_tokens:
         tokens = f"{_count(picture.input_tokens)} in, {_count(picture.output_tokens)} out"
         parts.append((tokens, palette.dim))
-    parts.append(_connection(repl, palette))
+    if not away:
+        parts.append(_connection(repl, palette))
     line = Text(no_wrap=True, overflow="ellipsis")
     for index, (text, style) in enumerate(parts):
         line.append(" · " if index else "", style=palette.dim)

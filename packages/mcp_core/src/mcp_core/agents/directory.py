@@ -15,12 +15,12 @@ from mcp_core.agents.base import AgentActor
 from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.commit import Journal
 from mcp_core.runtime.exits import Ended
-from mcp_core.runtime.groups import Groups
+from mcp_core.runtime.groups import Groups, check_topic
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.agent import Agent, AgentRecord, AgentType
 from mcp_interface.capability import SecurityKernel
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import CallerMistaken, NotFound, VersionConflict
+from mcp_interface.errors import CallerMistaken, NotFound, UmbrellaError, VersionConflict
 from mcp_interface.events import AgentEvent, AgentRestarted, AgentStarted, AgentStopped
 from mcp_interface.ids import SYSTEM, AgentId, PrincipalId, SessionId, is_id, new_id
 from mcp_interface.registry import Registry
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 MAX_AGENTS = 100_000
 """Running agents of one node."""
 MAX_NAME = 64
+MAX_TOPICS = 100
+"""Topics that one agent may listen to."""
 
 Maker = Callable[[AgentRecord], Agent[Any]]
 
@@ -82,14 +84,19 @@ class Directory:
             for record in page:
                 self._note(record)
             after = page[-1].position
-        for listener in list(self._list.values()):
-            if listener.state == "active" and topics_of(listener):
-                self.ref(listener.id)  # who listens has to be there when somebody speaks
+        self.attend()
         holders = {capability.principal_id for capability in self._kernel.capabilities()}
         for principal in sorted(holders):
             agent = self._list.get(AgentId(principal))
             if is_id("agent", principal) and (agent is None or agent.state != "active"):
                 await self._kernel.revoke_all(principal, SYSTEM, "holder ended")
+
+    def attend(self, session_id: SessionId | None = None) -> None:
+        """Bring back who listens to a topic, of one session or of all: they have to be there when somebody speaks."""
+        for agent in list(self._list.values()):
+            of_it = session_id in (None, agent.session_id)
+            if of_it and topics_of(agent) and self.is_active(PrincipalId(agent.id)):
+                self.ref(agent.id)
 
     async def spawn(
         self,
@@ -113,7 +120,8 @@ class Directory:
             endow: Gives the agent its first rights, before it comes to life; when it raises, there is no agent.
 
         Raises:
-            CallerMistaken: The type cannot be spawned, the name is taken or too long, or session or node are full.
+            CallerMistaken: The type cannot be spawned, the name is taken or too long, what it wants to listen to
+                are no topics, or session or node are full.
             UmbrellaError: What `endow` raised.
         """
         if kind not in self._makers:
@@ -124,6 +132,7 @@ class Directory:
             raise CallerMistaken(
                 f"{name[:80]!r} is not a usable name", f"printable, up to {MAX_NAME} characters"
             )
+        check_topics(metadata or {})
         started = AgentStarted(
             timestamp=self._clock.now(),
             agent_id=AgentId(new_id("agent", self._entropy)),
@@ -198,7 +207,10 @@ class Directory:
         )
         self._registry.register(agent_id, ref, {"type": agent.type, "name": agent.name})
         for topic in topics_of(agent):
-            self._groups.join(topic, ref)
+            try:
+                self._groups.join(topic, ref)
+            except UmbrellaError as error:  # whoever cannot listen lives all the same, and so does the node
+                log.warning("%s does not listen to %.200r: %s", agent_id, topic, error)
         self._awake.add(agent_id)
         self._telemetry.emit(
             "mcp.agent.start", {}, {"agent_id": agent_id, "type": agent.type, "session_id": agent.session_id}
@@ -271,8 +283,8 @@ class Directory:
         """Let an agent leave memory; it lives on, with its rights and its state, and its next message brings it back."""
         if agent_id not in self._endings:
             await self._supervisor.stop(agent_id)
-            self._registry.unregister(agent_id)
-            self._awake.discard(agent_id)
+            if self._registry.lookup(agent_id) is None:  # else somebody has brought it back already
+                self._awake.discard(agent_id)
 
     async def close(self) -> None:
         """Finish the notes that are still being written."""
@@ -365,3 +377,18 @@ def topics_of(agent: AgentRecord) -> list[str]:
     """What an agent listens to: `topics` of its metadata."""
     topics = agent.metadata.get("topics", [])
     return [str(topic) for topic in topics] if isinstance(topics, list) else []
+
+
+def check_topics(metadata: dict[str, Any]) -> None:
+    """Return if an agent with this metadata can listen to what it names.
+
+    Raises:
+        CallerMistaken: They are not some few names of topics.
+    """
+    topics = metadata.get("topics", [])
+    if not isinstance(topics, list) or len(topics) > MAX_TOPICS:
+        raise CallerMistaken(
+            "metadata.topics is no list of topics", f"give a list of at most {MAX_TOPICS} names"
+        )
+    for topic in topics:
+        check_topic(str(topic))

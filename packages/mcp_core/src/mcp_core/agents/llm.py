@@ -60,6 +60,8 @@ log = logging.getLogger(__name__)
 
 DELTA_BYTES: Final = 64
 """Text is passed on in pieces of about this size, so that a fast model does not flood the followers."""
+DELTA_S: Final = 0.1
+"""Seconds after which a smaller piece is passed on too: a slow model is read word by word."""
 JOURNAL_AGAIN_S: Final = 1.0
 """Seconds until a turn is tried again that the journal refused."""
 
@@ -81,6 +83,8 @@ class OpenTurn(Protocol):
 
     id: TurnId
     agent_id: AgentId
+    answered: bool
+    """Whether nothing is left of it but its end."""
 
 
 class Conversation(Protocol):
@@ -246,23 +250,25 @@ class Assistant:
             if left is None and not state.unanswered:
                 return
             try:
-                await self._one_turn(None if left is None else left.id)
+                await self._one_turn(left)
             except StorageUnavailable as error:
                 log.warning("the assistant of %s waits for the journal: %s", self._session_id, error)
                 await self._around.clock.sleep(JOURNAL_AGAIN_S)
             except WrongState:
                 return  # suspended, or over; what is unanswered is taken up when it is resumed
 
-    async def _one_turn(self, left: TurnId | None) -> None:
+    async def _one_turn(self, left: OpenTurn | None) -> None:
         """Take a turn, or go on with one that was left."""
-        turn_id, began = left or TurnId(new_id("turn", self._around.entropy)), left is not None
+        turn_id = TurnId(new_id("turn", self._around.entropy)) if left is None else left.id
+        began = left is not None
         try:
-            if not began:
+            if left is None:
                 await self._add(TurnStarted(timestamp=self._now(), turn_id=turn_id, agent_id=self._id))
                 began = True
             else:
                 await self._answer_calls()
-            await self._steps(turn_id)
+            if left is None or not left.answered:
+                await self._steps(turn_id)
         except asyncio.CancelledError:
             if not self._detached:
                 await asyncio.shield(self._end(turn_id, "cancelled"))
@@ -285,7 +291,7 @@ class Assistant:
         """Run, or join, the tool calls of the last message that have no outcome yet."""
         window = (await self._around.sessions.state(self._session_id)).window
         answered = {output.tool_use_id for said in window for output in said.tool_outputs}
-        uses = [use for said in window[-2:] for use in said.tool_uses if use.id not in answered]
+        uses = [use for said in window for use in said.tool_uses if use.id not in answered]
         names = ToolNames(self._around.toolbox.listed())
         await asyncio.gather(*(self._run(use, names) for use in uses))
 
@@ -312,7 +318,7 @@ class Assistant:
             model=model, system=SYSTEM_PROMPT, messages=state.window, tools=names.schemas()
         )
         text, waiting, uses, finished = "", "", list[ToolUse](), Finished(stop_reason="other")
-        began = around.clock.monotonic()
+        began = passed_on = around.clock.monotonic()
 
         def flush() -> None:
             if waiting:
@@ -328,9 +334,10 @@ class Assistant:
                     case TextChunk():
                         text += chunk.text
                         waiting += chunk.text
-                        if len(waiting) >= DELTA_BYTES or "\n" in chunk.text:
+                        now = around.clock.monotonic()
+                        if len(waiting) >= DELTA_BYTES or "\n" in chunk.text or now - passed_on >= DELTA_S:
                             flush()
-                            waiting = ""
+                            waiting, passed_on = "", now
                     case ToolUseChunk():
                         uses.append(chunk.tool_use)
                     case Finished():

@@ -9,16 +9,13 @@ import msgspec
 from mcp_interface.agent import Ok, Reply, Skill, Stop
 from mcp_interface.capability import Capability
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.codec import from_external, to_external
 from mcp_interface.commands import CallOutcome
 from mcp_interface.envelope import Envelope
-from mcp_interface.errors import CallerMistaken, Interrupted, TooMuch
-from mcp_interface.ids import AgentId, ExecutionId, MessageId, PrincipalId, SessionId, new_id
+from mcp_interface.errors import CallerMistaken, Interrupted, NotPermitted, TooMuch
+from mcp_interface.ids import AgentId, ExecutionId, MessageId, PrincipalId, SessionId, is_id, new_id
 
 MAX_CALLS = 256
 """Calls that may run at once."""
-HISTORY = 100
-"""Finished calls that are remembered on export."""
 
 
 class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,19 +51,8 @@ class Runner(Protocol):
         ...
 
 
-class CallRecord(msgspec.Struct, frozen=True):
-    """One line of the executor's history."""
-
-    server: str
-    tool: str
-    principal_id: str
-    outcome: str
-
-
-class ExecutorState(msgspec.Struct, kw_only=True):
-    """What the executor remembers."""
-
-    history: list[CallRecord] = []
+class ExecutorState(msgspec.Struct, frozen=True):
+    """Nothing: what has run is in the journal. So no call waits for anything to be kept once it has begun."""
 
 
 Calls: TypeAlias = "dict[asyncio.Task[CallOutcome], ToolRequest]"
@@ -88,7 +74,7 @@ class ToolExecutor:
         self._calls = calls
 
     async def init(self, args: Mapping[str, Any]) -> Ok[ExecutorState] | Stop[ExecutorState]:
-        """Begin with an empty history."""
+        """Begin with nothing."""
         return Ok(ExecutorState())
 
     async def handle_message(
@@ -98,14 +84,22 @@ class ToolExecutor:
 
         Raises:
             CallerMistaken: The payload is not a `ToolRequest`.
+            NotPermitted: The sender wants a call on somebody else's rights, or is an agent and wants calls ended.
             TooMuch: Too many calls are running.
         """
         request = envelope.payload
         if isinstance(request, EndCalls):
+            if is_id("agent", envelope.sender):
+                raise NotPermitted("agents end no calls of a session", "end the session instead")
             calls = [call for call, made in self._calls.items() if made.session_id == request.session_id]
             return Reply(asyncio.get_running_loop().create_task(_end(calls, request.grace_s)), state)
         if not isinstance(request, ToolRequest):
             raise CallerMistaken("the tool executor takes tool requests only")
+        if envelope.sender != request.principal_id:
+            raise NotPermitted(
+                f"{envelope.sender} may not call tools as {request.principal_id}",
+                "call with rights of its own",
+            )
         if request.tool_use_id:
             for call, made in self._calls.items():
                 if (made.session_id, made.tool_use_id) == (request.session_id, request.tool_use_id):
@@ -114,7 +108,7 @@ class ToolExecutor:
             raise TooMuch(f"{MAX_CALLS} tool calls are running", "wait for some to end")
         task = asyncio.get_running_loop().create_task(self._guard.run(request))
         self._calls[task] = request
-        task.add_done_callback(lambda done: self._ended(done, request, state))
+        task.add_done_callback(lambda done: self._calls.pop(done, None))
         return Reply(task, state)
 
     async def handle_capability(
@@ -128,38 +122,23 @@ class ToolExecutor:
         await _end(list(self._calls))
 
     def is_busy(self, state: ExecutorState) -> bool:
-        """While calls are running: their ends go into its state."""
+        """While calls are running: at a stop somebody has to end them."""
         return bool(self._calls)
 
     def detach(self) -> None:
         """The calls go on; whoever made them has hold of them, and the next executor knows them."""
 
     def export_state(self, state: ExecutorState) -> Mapping[str, Any]:
-        """The last finished calls as plain data."""
-        exported: Mapping[str, Any] = to_external(ExecutorState(history=state.history[-HISTORY:]))
-        return exported
+        """The state as plain data."""
+        return {}
 
     def import_state(self, data: Mapping[str, Any]) -> ExecutorState:
-        """The history from plain data.
-
-        Raises:
-            InvalidRecord: It is not one.
-        """
-        return from_external(data, ExecutorState)
+        """The state from plain data; what an earlier release kept is no longer needed."""
+        return ExecutorState()
 
     def skills(self) -> list[Skill]:
         """Running tools."""
         return [Skill(name="run_tool", description="Run one tool call for a principal")]
-
-    def _ended(self, task: asyncio.Task[CallOutcome], request: ToolRequest, state: ExecutorState) -> None:
-        self._calls.pop(task, None)
-        if task.cancelled():
-            outcome = "cancelled"
-        else:
-            error = task.exception()
-            outcome = "completed" if error is None else getattr(error, "code", type(error).__name__)
-        state.history.append(CallRecord(request.server, request.tool, request.principal_id, outcome))
-        del state.history[:-HISTORY]
 
 
 class Mail(Protocol):

@@ -179,22 +179,24 @@ class Guard:
             verdicts=verdicts,
             progress=report,
         )
+        untold: ToolCall | None = call
         try:
             await self._note(request, execution_id, "started", call=call)
+            untold = None
             self._telemetry.emit("mcp.tool.start", {}, names)
             result = await self._bounded(
                 tool, request, context, partial(self._require_still, request, verdicts)
             )
         except asyncio.CancelledError:
             cut_off = self._cut_off(request)
-            await asyncio.shield(self._note(request, execution_id, "failed", error=cut_off))
+            await asyncio.shield(self._note(request, execution_id, "failed", call=untold, error=cut_off))
             raise
         except UmbrellaError as error:
             duration = self._clock.monotonic() - began
             self._telemetry.emit(
                 "mcp.tool.exception", {"duration_s": duration}, {**names, "code": error.code}
             )
-            await self._note(request, execution_id, "failed", error=error)
+            await self._note(request, execution_id, "failed", call=untold, error=error)
             if isinstance(error, NotPermitted):
                 await self._note_refusal(request, tool, call, error)
             raise

@@ -71,7 +71,7 @@ class Lifecycle:
         """Let things begin again; harmless for an active session. One that could not be read is read again.
 
         Returns:
-            Whether a person has said something that nobody has answered.
+            Whether a person has said something that nobody has answered, or a turn is open.
 
         Raises:
             WrongState: It is ending or has ended.
@@ -80,7 +80,8 @@ class Lifecycle:
             state = await self._sessions.state(session_id)
             event = SessionResumed(timestamp=self._clock.now(), by=by)
             await self._step(session_id, event, {"active", "initializing"})
-        return state.unanswered
+            self._directory.attend(session_id)
+        return state.unanswered or state.turn is not None
 
     async def end(self, session_id: SessionId, by: PrincipalId, reason: str, cleanup: Cleanup) -> None:
         """End a session with its agents and their rights; harmless when repeated.
@@ -132,7 +133,7 @@ class Lifecycle:
 
     async def _suspend_idle(self, session: Session) -> None:
         state = await self._sessions.state(session.id)
-        if not state.running and not state.asked and not state.unanswered:
+        if not state.wanted:
             await self.suspend(session.id, SYSTEM, f"idle for {session.limits.idle_timeout_s:g} s")
 
     async def _step(

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from typing import Final
 
 from mcp_core.gateway.guard import denial
-from mcp_interface.address import Address, Resource, resource
+from mcp_interface.address import Address, Resource, parse_address, resource
 from mcp_interface.capability import Context, Sealed, SecurityKernel
 from mcp_interface.envelope import Envelope
-from mcp_interface.ids import PrincipalId, is_id
+from mcp_interface.ids import PrincipalId, is_id, is_principal
 
 KEPT: Final = 10_000
 """Pairs of sender and receiver whose right is remembered; it is judged anew for each message."""
@@ -31,7 +31,7 @@ class Passes:
     def holds(self, envelope: Envelope) -> bool:
         """Whether a right that needs no counting allows this, as far as is known without looking further."""
         if not is_id("agent", envelope.sender):
-            return True
+            return is_principal(envelope.sender)  # an agent may also be named by its address
         known = self._known.get((envelope.sender, envelope.to))
         if known is None:
             return False
@@ -43,7 +43,8 @@ class Passes:
         Raises:
             NotPermitted: The sender lacks the right; the remedy is the grant.
         """
-        sender = PrincipalId(envelope.sender)
+        named = envelope.sender
+        sender = PrincipalId(named if is_principal(named) else parse_address(named).name)
         path = address.name if address.kind == "agent" else f"broadcast/{address.name}"
         needed = resource("agent", "write", path)
         for held in self._kernel.held_by(sender):

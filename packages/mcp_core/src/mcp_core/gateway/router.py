@@ -55,6 +55,7 @@ class Router:
 
         Raises:
             InvalidRecord: The envelope breaks a rule.
+            CallerMistaken: It is for the tool executor, which is asked.
             NotFound: No such agent is running, or nobody listens to the topic.
             NotPermitted: The sender may not send there.
             TooMuch: The agent's mailbox is full.
@@ -82,6 +83,8 @@ class Router:
             self._directory.ref(only).tell(envelope)
         elif address.kind == "broadcast":
             count = self._groups.publish_to(envelope.to, envelope, envelope.sender)
+        elif self._is_open(address):  # whom everybody may send to, nobody may send what it cannot refuse
+            raise CallerMistaken(f"{envelope.to} answers each message", "ask it, and wait for the answer")
         else:
             self._ref(address).tell(envelope)
         self._note_sent(envelope)

@@ -15,6 +15,7 @@ from mcp_core.gateway.forking import NODES_OWN, cut, fork_of
 from mcp_core.gateway.state import SessionState, apply, check_allowed, ends, stream_of, summarize
 from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.commit import History, Journal
+from mcp_core.runtime.exits import ActorGone
 from mcp_core.runtime.light import Actor
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.approval import Answer
@@ -55,6 +56,8 @@ CONSOLE = "command line"
 """Title of the session that records a person's single tool calls."""
 OWED_AGAIN_S = 1.0
 """Seconds between attempts to record what could not be recorded when it ended."""
+LEFT_S = 10.0
+"""Seconds that a session waits for a commit that its killed actor had begun, before it reads its events."""
 FORK_PAGE = 256
 """Events that are read at once for a fork; they may be large."""
 MAX_FORK = 48 * 1024 * 1024
@@ -64,21 +67,14 @@ MAX_FORK = 48 * 1024 * 1024
 S = TypeVar("S", Session, Session | None)
 
 
-class Add(msgspec.Struct, frozen=True):
+class Add(msgspec.Struct):
     """Ask: commit these events; answers the records."""
 
     events: list[SessionEvent]
     trace: Trace | None = None
     """Of whoever asks."""
-
-
-class Say(msgspec.Struct, frozen=True):
-    """Ask: a person speaks; answers the records."""
-
-    author: PrincipalId
-    text: str
-    trace: Trace | None = None
-    """Of whoever asks."""
+    work: asyncio.Task[list[Record]] | None = None
+    """What does it, once it has begun: it comes to its end also when the actor is killed meanwhile."""
 
 
 class GetState(msgspec.Struct, frozen=True):
@@ -89,12 +85,28 @@ class Settle(msgspec.Struct, frozen=True):
     """Tell: try again to record what is owed."""
 
 
+class Kept:
+    """What outlives an incarnation of a session's actor that is killed or goes to rest."""
+
+    def __init__(self) -> None:
+        self.owed: list[SessionEvent] = []
+        """What the journal has not taken yet."""
+        self.work: asyncio.Task[list[Record]] | None = None
+        """The latest commit."""
+
+
 class SessionActor(Actor):
     """Owns one session's stream.
 
     The end of a turn, call or question has happened, whether the journal takes it or not: one that is refused
     is owed, and recorded before anything else once writing works again. A beginning that is refused has not
     happened.
+
+    Args:
+        session_id: Whose.
+        journal: Where its stream lies.
+        clock: Source of time.
+        kept: What the incarnation before has left.
     """
 
     passivates = True
@@ -105,12 +117,11 @@ class SessionActor(Actor):
         session_id: SessionId,
         journal: Journal,
         clock: Clock,
-        entropy: Entropy,
+        kept: Kept,
     ) -> None:
         super().__init__()
         self._journal = journal
         self._clock = clock
-        self._entropy = entropy
         self._history: History[SessionState] = History(
             journal,
             stream_of(session_id),
@@ -119,33 +130,26 @@ class SessionActor(Actor):
             clock=clock,
             schema=SCHEMA,
         )
-        self._owed: list[SessionEvent] = []
+        self._kept = kept
+        self._owed = kept.owed
         self._reminder: asyncio.Task[None] | None = None
 
     async def on_start(self) -> None:
-        """Load, and close what an earlier process left open."""
+        """Load, and close what an earlier process or incarnation left open."""
+        if self._kept.work is not None:
+            await asyncio.wait([self._kept.work], timeout=LEFT_S)
         await self._history.load()
         if self._history.state.stale(self._journal.epoch):
             await self._interrupt()
+        await self._try_to_settle()
 
     async def on_receive(self, message: Any) -> Any:
         """Answer the asks above."""
         match message:
             case Add():
-                return await self._commit(message.events, message.trace)
-            case Say():
-                message_id = MessageId(new_id("msg", self._entropy))
-                return await self._commit(
-                    [
-                        UserMessage(
-                            timestamp=self._clock.now(),
-                            message_id=message_id,
-                            author=message.author,
-                            text=message.text,
-                        )
-                    ],
-                    message.trace,
-                )
+                work = asyncio.get_running_loop().create_task(self._commit(message.events, message.trace))
+                self._kept.work = message.work = work
+                return await asyncio.shield(work)
             case Settle():
                 await self._try_to_settle()
                 return None
@@ -267,6 +271,8 @@ class Sessions:
         self._versions: dict[SessionId, int] = {}
         self._refs: dict[SessionId, Ref[Any]] = {}
         self._consoles: dict[PrincipalId, asyncio.Task[Session]] = {}
+        self._kept: dict[SessionId, Kept] = {}
+        """Of each session that has an actor, or something owed."""
         self._broken: set[SessionId] = set()
         """Those whose actor was given up; nothing is journaled about that, it is the journal that does not do."""
         self._watchers: list[Callable[[Record], None]] = []
@@ -427,7 +433,15 @@ class Sessions:
         Raises:
             LostRace: The session has ended.
         """
-        records: list[Record] = await self._ref(session_id).call(Add(list(events), current_trace()))
+        add = Add(list(events), current_trace())
+        records: list[Record]
+        try:
+            records = await self._ref(session_id).call(add)
+        except ActorGone:
+            if add.work is None:  # it went to rest in this moment: the next one is there
+                records = await self._ref(session_id).call(add)
+            else:  # it was killed, and what it had begun goes on
+                records = await asyncio.shield(add.work)
         self._broken.discard(session_id)
         for record in records:  # who has committed need not wait for the bus to see it in the list
             self._note(record)
@@ -435,12 +449,17 @@ class Sessions:
 
     async def post(self, session_id: SessionId, author: PrincipalId, text: str) -> Record:
         """Commit what a person said."""
-        records: list[Record] = await self._ref(session_id).call(Say(author, text, current_trace()))
-        return records[0]
+        message_id = MessageId(new_id("msg", self._entropy))
+        said = UserMessage(timestamp=self._clock.now(), message_id=message_id, author=author, text=text)
+        return (await self.add(session_id, said))[0]
 
     async def state(self, session_id: SessionId) -> SessionState:
         """A copy of a session's state."""
-        state: SessionState = await self._ref(session_id).call(GetState())
+        state: SessionState
+        try:
+            state = await self._ref(session_id).call(GetState())
+        except ActorGone:  # it went to rest in this moment: the next one is there
+            state = await self._ref(session_id).call(GetState())
         self._broken.discard(session_id)
         return state
 
@@ -494,18 +513,24 @@ class Sessions:
 
     async def rest(self, session_id: SessionId) -> None:
         """Let a session's actor leave memory; the next that needs it brings it back."""
-        if self._refs.pop(session_id, None) is not None:
-            await self._supervisor.stop(stream_of(session_id))
+        if self._refs.pop(session_id, None) is None:
+            return
+        await self._supervisor.stop(stream_of(session_id))
+        if session_id not in self._refs and not self._kept[session_id].owed:
+            del self._kept[session_id]
+        else:
+            self._ref(session_id)  # it goes on trying, and rests like any other when it owes nothing
 
     def _ref(self, session_id: SessionId) -> Ref[Any]:
         ref = self._refs.get(session_id)
         if ref is None:
             if not is_id("session", session_id):
                 raise NotFound(f"no session {session_id!r}", "list the sessions with: umbrella sessions list")
+            kept = self._kept.setdefault(session_id, Kept())
             ref = self._supervisor.start(
                 ChildSpec(
                     name=stream_of(session_id),
-                    make=lambda: SessionActor(session_id, self._journal, self._clock, self._entropy),
+                    make=lambda: SessionActor(session_id, self._journal, self._clock, kept),
                     on_give_up=lambda _: self._forget(session_id),
                 )
             )

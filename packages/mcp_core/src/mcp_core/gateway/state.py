@@ -23,7 +23,7 @@ from mcp_interface.events import (
     TurnStarted,
     UserMessage,
 )
-from mcp_interface.ids import AgentId, ApprovalId, ExecutionId, PrincipalId, SessionId, TurnId
+from mcp_interface.ids import SYSTEM, AgentId, ApprovalId, ExecutionId, PrincipalId, SessionId, TurnId
 from mcp_interface.provider import ChatMessage, ToolOutput
 from mcp_interface.session import Session, SessionStatus, check_step, wrong_state
 from mcp_interface.store import Record
@@ -57,6 +57,8 @@ class Turn(msgspec.Struct, kw_only=True):
     id: TurnId
     agent_id: AgentId
     epoch: int
+    answered: bool = False
+    """Whether the latest that its agent said wants no tool: nothing is left of it but its end."""
 
 
 class Asked(msgspec.Struct, kw_only=True):
@@ -84,6 +86,11 @@ class SessionState(msgspec.Struct, kw_only=True):
     def unanswered(self) -> bool:
         """Whether a person has said something that no turn has taken up."""
         return self.spoken > self.heard
+
+    @property
+    def wanted(self) -> bool:
+        """Whether something goes on in it, or somebody waits for something."""
+        return bool(self.running or self.asked or self.unanswered or self.turn is not None)
 
     def stale(self, epoch: int) -> bool:
         """Whether something was left open by an earlier process."""
@@ -114,6 +121,8 @@ def check_allowed(state: SessionState, events: Sequence[SessionEvent]) -> None:
     status = session.status
     for event in events:
         if not ends(state, event):
+            if isinstance(event, SessionSuspended) and event.by == SYSTEM and state.wanted:
+                raise wrong_state(session.id, status, "it is not idle")
             if type(event) in STEPS_TO:
                 check_step(session.id, status, STEPS_TO[type(event)])
             elif status == "terminated":
@@ -197,6 +206,8 @@ def apply(state: SessionState, record: Record) -> None:
         case AssistantMessage():
             state.window.append(ChatMessage(role="assistant", text=event.text, tool_uses=event.tool_uses))
             state.heard = max(state.heard, event.heard)
+            if state.turn is not None and state.turn.id == event.turn_id:
+                state.turn = msgspec.structs.replace(state.turn, answered=not event.tool_uses)
         case TurnStarted():
             _close_calls(
                 state, "not run: the conversation went on without it"

@@ -29,4 +29,5 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     close = get_close_matches(wrong, names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
-    return f"there is {', '.join(map(repr, names[:10]))}" if names else "there is none yet"
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"there is {', '.join(map(repr, names[:10]))}{more}" if names else "there is none yet"

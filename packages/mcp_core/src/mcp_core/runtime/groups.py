@@ -21,6 +21,18 @@ MAX_TOPIC: Final = 200
 """Characters of a topic's name."""
 
 
+def check_topic(topic: str) -> None:
+    """Return if this can be the name of a topic.
+
+    Raises:
+        CallerMistaken: It is empty, too long or not printable.
+    """
+    if not topic or len(topic) > MAX_TOPIC or not topic.isprintable():
+        raise CallerMistaken(
+            f"{topic[:MAX_TOPIC]!r} is not a topic", f"use 1 to {MAX_TOPIC} printable characters"
+        )
+
+
 class Groups:
     """The topics of one node; used on its event loop, but members may end on any thread.
 
@@ -49,13 +61,10 @@ class Groups:
             False when it was a member already, or has ended.
 
         Raises:
-            CallerMistaken: The topic's name is empty, too long or not printable.
+            CallerMistaken: As `check_topic`.
             TooMuch: There are too many memberships.
         """
-        if not topic or len(topic) > MAX_TOPIC or not topic.isprintable():
-            raise CallerMistaken(
-                f"{topic[:MAX_TOPIC]!r} is not a topic", f"use 1 to {MAX_TOPIC} printable characters"
-            )
+        check_topic(topic)
         with self._lock:
             membership = self._members.get(member)
             if membership is not None and topic in membership.topics:

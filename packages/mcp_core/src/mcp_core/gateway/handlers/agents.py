@@ -71,6 +71,8 @@ class AgentCommands:
             raise CallerMistaken(
                 f"agents of type {command.type!r} come with their session or node", "spawn a worker"
             )
+        if command.metadata.get("topics"):  # they are the node's, and what is said in them its owner's affair
+            require_owner(who, self._owner, "have agents listen to topics")
         parent = None if command.parent is None else self._owning.agent(who, command.parent)
         if parent is not None:
             self._directory.ref(parent.id)  # it has to be alive
