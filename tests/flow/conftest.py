@@ -23,6 +23,7 @@ class NodeProcess:
     def __init__(self, data_dir: Path, environ: dict[str, str]) -> None:
         self.place = DataDir(data_dir)
         self._environ = environ
+        self.clients: list[SocketClient] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
@@ -48,7 +49,13 @@ class NodeProcess:
     async def client(self) -> SocketClient:
         client = SocketClient(self.place.socket)
         await client.connect(ClientInfo(name="test", token=self.place.read_token()))
+        self.clients.append(client)
         return client
+
+    async def let_go(self) -> None:
+        """Close every client that was made here."""
+        while self.clients:
+            await self.clients.pop().disconnect()
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ def test_states_and_forks_survive_kill_9(node_process: Callable[..., Any], tmp_p
         await answered(two, session.id, "and again")
         await answered(two, made.id, "another way")
         node.kill()
+        await node.let_go()
 
     asyncio.run(scenario())
 
@@ -104,5 +105,6 @@ def test_an_end_that_was_begun_is_an_end_after_kill_9(node_process: Callable[...
                     ends = [r for r in await history(client, each.id) if isinstance(r.event, SessionEnded)]
                     assert len(ends) == (await status(client, each.id) == "terminated")
             node.kill()
+        await node.let_go()
 
     asyncio.run(scenario())

@@ -44,8 +44,7 @@ def test_the_link_it_prints_logs_in_once_and_the_api_works(served: Callable[...,
 
 def test_it_ends_when_its_node_is_stopped(served: Callable[..., Any], tmp_path: Path) -> None:
     server = served()
-    place = Settings.load(server.data_dir).data_dir
-    stopped = CliRunner().invoke(cli, ["--data-dir", str(place), "node", "stop"])
+    stopped = CliRunner().invoke(cli, ["--data-dir", str(tmp_path / "node"), "node", "stop"])
     assert stopped.exit_code == 0, stopped.output
     assert server.process.wait(10) == 0
 

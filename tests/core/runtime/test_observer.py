@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import TEST_S, Doer, Echo, PoolDoer
+from mcp_core.runtime import Actor
 from mcp_core.runtime.observer import CHUNK, SEEN, WATCHED, Observer, resident, state_of
 from mcp_core.runtime.supervisor import ChildSpec
 from mcp_core.runtime.system import System
@@ -351,3 +352,23 @@ def test_an_actor_that_comes_under_the_name_of_one_that_has_ended_is_watched_ane
         assert [each.message for each in observer.seen("a")] == ["'hello'"]
 
     run(work)
+
+
+def test_one_that_works_beside_its_messages_is_busy() -> None:
+    class Worker(Actor):
+        working = True
+
+        def may_rest(self) -> bool:
+            if self.working is None:
+                raise RuntimeError("cannot say")
+            return not self.working
+
+    async def scenario() -> None:
+        ref = Worker.start()
+        assert state_of(ref) == "busy"
+        for working in (False, None):  # what cannot be told does not fail the look
+            ref._actor.working = working
+            assert state_of(ref) == "idle"
+        ref.kill()
+
+    asyncio.run(scenario())

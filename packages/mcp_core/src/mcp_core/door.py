@@ -60,6 +60,8 @@ class AttachedDoor:
 
     async def stopped(self) -> None:
         """Wait for good: it is another process that ends."""
+        import asyncio  # late: a client of a running node needs none of it to start
+
         await asyncio.Event().wait()
 
     async def close(self) -> None:

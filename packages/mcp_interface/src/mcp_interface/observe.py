@@ -15,8 +15,8 @@ from mcp_interface.commands import Command, Limit, Page
 ActorOrder = Literal["mail", "handled", "restarts", "name"]
 """Which actors come first: most mail, most messages so far, most restarts, or by name."""
 ActorState = Literal["idle", "ready", "busy", "waiting", "down", "asleep", "ended"]
-"""Has nothing to do; has mail; handles a message; its handler waits for something; is between two incarnations;
-has left memory until somebody needs it; has ended."""
+"""Has nothing to do; has mail; handles a message or works by itself; its handler waits for something; is between two
+incarnations; has left memory until somebody needs it; has ended."""
 
 
 class ActorStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,9 @@ class NoDoor:
         """Raise `NodeUnavailable`."""
         raise NodeUnavailable("there is no node behind a description")
 
+    async def stopped(self) -> None:
+        """It never ran."""
+
     async def close(self) -> None:
         """Nothing to close."""
 

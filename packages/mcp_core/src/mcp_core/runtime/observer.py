@@ -249,7 +249,17 @@ def state_of(ref: Ref[Any]) -> ActorState:
     state = _STATES.get(ref._state, "ended")
     if state == "busy" and ref in getattr(ref._home, "suspended", ()):
         return "waiting"
+    if state == "idle" and not _may_rest(ref):
+        return "busy"  # with work of its own, beside its messages
     return state
+
+
+def _may_rest(ref: Ref[Any]) -> bool:
+    actor = ref._actor
+    try:
+        return actor is None or bool(actor.may_rest())
+    except Exception:  # whatever it is, a look must not fail over it
+        return True
 
 
 def weight(ref: Ref[Any]) -> int:
