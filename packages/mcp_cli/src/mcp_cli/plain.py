@@ -7,6 +7,8 @@ finished. With input from a pipe it waits for each turn before it reads on, and 
 import asyncio
 import sys
 import threading
+from concurrent.futures import CancelledError
+from itertools import chain
 from typing import Final, TextIO
 
 from mcp_cli import terminal
@@ -94,9 +96,13 @@ class PlainFace:
         interactive = self._source.isatty()
 
         def pump() -> None:
-            for line in self._source:
-                asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
-            asyncio.run_coroutine_threadsafe(lines.put(None), loop)
+            for line in chain(self._source, [None]):
+                put = lines.put(line)
+                try:
+                    asyncio.run_coroutine_threadsafe(put, loop).result()
+                except (RuntimeError, CancelledError):  # nobody reads any more: the loop has ended
+                    put.close()
+                    return
 
         # A thread of its own that dies with the process: a read of a terminal cannot be cancelled.
         threading.Thread(target=pump, daemon=True, name="stdin").start()
