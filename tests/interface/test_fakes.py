@@ -30,6 +30,7 @@ from mcp_interface import (
     parse_resource,
 )
 from mcp_interface.testing import (
+    DictRegistry,
     EchoAgent,
     FakeClient,
     FakeKernel,
@@ -215,3 +216,23 @@ def test_a_node_that_ends_frees_everybody_who_waits() -> None:
                 await task
 
     run(scenario())
+
+
+def test_an_echo_only_answers_and_has_nothing_to_end() -> None:
+    async def scenario() -> None:
+        agent = EchoAgent()
+        begun = await agent.init({})
+        assert isinstance(begun, Ok)
+        assert not agent.is_busy(begun.state)
+        agent.detach()
+        assert agent.export_state(begun.state)
+
+    asyncio.run(scenario())
+
+
+def test_a_registry_forgets_a_type_that_is_taken_away() -> None:
+    registry: DictRegistry[str] = DictRegistry()
+    registry.register("ann", "ref", {"type": "worker"})
+    registry.update("ann", {"type": None})
+    assert registry.list_by_type("worker") == []
+    assert registry.whereis("ann") == "ref"

@@ -27,6 +27,8 @@ from mcp_interface import (
     Validatable,
     new_id,
 )
+from mcp_interface.errors import WrongState
+from mcp_interface.session import check_open
 from mcp_interface.testing import SeededEntropy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -133,3 +135,11 @@ def test_a_broken_rule_is_named(record: Any, rule: str, change: dict[str, Any]) 
 
 def test_a_server_knows_its_transport() -> None:
     assert (STDIO.transport, HTTP.transport) == ("stdio", "http")
+
+
+@pytest.mark.parametrize("status", ["suspended", "terminating", "terminated", "error"])
+def test_nothing_begins_in_a_session_that_is_not_open(status: str) -> None:
+    check_open(CONVERSATION)
+    with pytest.raises(WrongState) as refused:
+        check_open(msgspec.structs.replace(CONVERSATION, status=status))
+    assert SESSION in refused.value.message and refused.value.remedy

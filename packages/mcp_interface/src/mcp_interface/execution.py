@@ -102,7 +102,7 @@ def advance_execution(execution: Execution | None, event: ExecutionChanged) -> E
                 ended_at=event.timestamp,
                 result=event.result,
             )
-        case "failed":
+        case _:  # failed
             return msgspec.structs.replace(
                 execution, status=_failure(event.error), ended_at=event.timestamp, error=event.error
             )
