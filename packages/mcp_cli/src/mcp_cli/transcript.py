@@ -12,7 +12,15 @@ from typing import Any, Final, Literal
 import msgspec
 
 from mcp_interface.approval import Answer, Approval
-from mcp_interface.client import Notice, ServerChanged, TextDelta, ToolProgress
+from mcp_interface.client import (
+    Notice,
+    OffersChanged,
+    ResourceChanged,
+    ServerChanged,
+    TextDelta,
+    ToolProgress,
+    ToolSaid,
+)
 from mcp_interface.errors import ErrorBody
 from mcp_interface.events import (
     AgentRestarted,
@@ -149,7 +157,7 @@ def fold(state: Transcript, notice: Notice) -> Transcript:
             return _delta(state, notice)
         case ToolProgress():
             return _progress(state, notice)
-        case ServerChanged():
+        case ServerChanged() | OffersChanged() | ResourceChanged() | ToolSaid():
             return state
 
 
@@ -330,6 +338,8 @@ def _moved(card: ToolCard, event: ExecutionChanged, *, never_began: bool = False
             )
         case "progress":
             return msgspec.structs.replace(card, progress=event.progress, message=event.message)
+        case "kept":
+            return card
         case "queued" | "started":
             return msgspec.structs.replace(card, began=event.timestamp)
 

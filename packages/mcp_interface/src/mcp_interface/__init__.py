@@ -4,6 +4,15 @@ Every public name of the contract modules can be imported from here. The exams f
 pass them, are in `mcp_interface.testing`, which this package never imports by itself.
 """
 
+from mcp_interface.access import (
+    CreateKey,
+    Label,
+    ListKeys,
+    ListPublications,
+    Publish,
+    RevokeKey,
+    Unpublish,
+)
 from mcp_interface.address import (
     MAX_URI,
     OPERATIONS,
@@ -25,8 +34,20 @@ from mcp_interface.agent import (
     SkillParameter,
     Stop,
 )
-from mcp_interface.approval import Answer, Approval, ApprovalDesk, Remember
-from mcp_interface.backlog import USUAL_BOUNDS, Backlog, Bounds
+from mcp_interface.approval import (
+    Answer,
+    Approval,
+    ApprovalDesk,
+    Remember,
+)
+from mcp_interface.backlog import (
+    USUAL_BOUNDS,
+    Backlog,
+    Bounds,
+)
+from mcp_interface.blob import (
+    BlobStore,
+)
 from mcp_interface.capability import (
     DEFAULT_DEPTH,
     MAX_DEPTH,
@@ -44,6 +65,33 @@ from mcp_interface.capability import (
     SecurityKernel,
     Verdict,
 )
+from mcp_interface.catalog import (
+    MAX_CONTENT,
+    Item,
+    Prompt,
+    ResourceKind,
+    Visibility,
+)
+from mcp_interface.cataloging import (
+    ChangeItem,
+    ChangePrompt,
+    CountItems,
+    CountPrompts,
+    CreateItem,
+    CreatePrompt,
+    DeleteItem,
+    DeletePrompt,
+    GetItem,
+    GetStoredPrompt,
+    ItemUri,
+    ListItems,
+    ListPromptVersions,
+    ListStoredPrompts,
+    PromptName,
+    RenderPrompt,
+    RevertPrompt,
+    Tags,
+)
 from mcp_interface.client import (
     MAX_FRAME,
     PROTOCOL,
@@ -57,18 +105,27 @@ from mcp_interface.client import (
     Hello,
     NodeFrame,
     Notice,
+    OffersChanged,
     PassedBy,
     Passing,
     Request,
+    ResourceChanged,
     Result,
     ServerChanged,
     TextDelta,
     ToolProgress,
+    ToolSaid,
     Unfollow,
     View,
     Welcome,
 )
-from mcp_interface.clock import Clock, Entropy, Instant, SystemClock, SystemEntropy
+from mcp_interface.clock import (
+    Clock,
+    Entropy,
+    Instant,
+    SystemClock,
+    SystemEntropy,
+)
 from mcp_interface.codec import (
     Validatable,
     decode_disk,
@@ -94,6 +151,7 @@ from mcp_interface.commands import (
     Command,
     CreateLogin,
     CreateSession,
+    DiagnoseServer,
     EndLogin,
     EndSession,
     ExplainAccess,
@@ -144,7 +202,9 @@ from mcp_interface.commands import (
     Wish,
     result_type,
 )
-from mcp_interface.envelope import Envelope
+from mcp_interface.envelope import (
+    Envelope,
+)
 from mcp_interface.errors import (
     CODES,
     CallerMistaken,
@@ -174,6 +234,7 @@ from mcp_interface.errors import (
     error_from,
 )
 from mcp_interface.events import (
+    AccessEvent,
     AgentEvent,
     AgentJoined,
     AgentRestarted,
@@ -185,10 +246,20 @@ from mcp_interface.events import (
     CapabilityGranted,
     CapabilityRevoked,
     CapabilityUsed,
+    CatalogEvent,
     Event,
     EventBase,
     ExecutionChanged,
+    ItemDeleted,
+    ItemStored,
+    KeyCreated,
+    KeyRevoked,
     MessageSent,
+    PromptDeleted,
+    PromptStored,
+    Published,
+    QuestionAnswered,
+    QuestionAsked,
     RefusalForgotten,
     RefusalRemembered,
     RevocationSettled,
@@ -208,14 +279,17 @@ from mcp_interface.events import (
     ToolPinned,
     TurnEnded,
     TurnStarted,
+    Unpublished,
     UserMessage,
 )
 from mcp_interface.execution import (
     REASON_CANCELLED,
+    AnswerQuestion,
     CancelExecution,
     Execution,
     GetExecution,
     ListExecutions,
+    ListQuestions,
     RunStatus,
     StartExecution,
     advance_execution,
@@ -228,14 +302,23 @@ from mcp_interface.ids import (
     ApprovalId,
     CapabilityId,
     ExecutionId,
+    KeyId,
     MessageId,
     PrincipalId,
+    QuestionId,
     SessionId,
     TraceId,
     TurnId,
     is_id,
     is_principal,
     new_id,
+)
+from mcp_interface.key import (
+    KEY_PREFIX,
+    PUBLICATION_NAME,
+    ApiKey,
+    NewKey,
+    Publication,
 )
 from mcp_interface.observe import (
     ActorOrder,
@@ -254,6 +337,19 @@ from mcp_interface.observe import (
     SeenMessage,
     WatchActor,
 )
+from mcp_interface.offers import (
+    CATALOG,
+    Contents,
+    PromptArgument,
+    PromptInfo,
+    PromptMessage,
+    PromptResult,
+    ResourceInfo,
+    ResourceTemplate,
+    Suggestions,
+    prompt_right,
+    resource_right,
+)
 from mcp_interface.provider import (
     ChatMessage,
     Chunk,
@@ -268,8 +364,46 @@ from mcp_interface.provider import (
     ToolUseChunk,
     Usage,
 )
-from mcp_interface.registry import Mortal, Registered, Registry
-from mcp_interface.server import SERVER_NAME, ServerSpec, ServerState, ServerStatus
+from mcp_interface.question import (
+    Inquiry,
+    InquiryKind,
+    Question,
+    Response,
+)
+from mcp_interface.reading import (
+    Complete,
+    GetPrompt,
+    ListPrompts,
+    ListResources,
+    ListTemplates,
+    ReadResource,
+    UnwatchResource,
+    Uri,
+    WatchResource,
+)
+from mcp_interface.registry import (
+    Mortal,
+    Registered,
+    Registry,
+)
+from mcp_interface.secret import (
+    FinishLogin,
+    ListSecrets,
+    LoginServer,
+    PutSecret,
+    RemoveSecret,
+    SecretInfo,
+    Vault,
+)
+from mcp_interface.server import (
+    SERVER_NAME,
+    Authorization,
+    Cage,
+    Diagnosis,
+    ServerSpec,
+    ServerState,
+    ServerStatus,
+)
 from mcp_interface.session import (
     SESSION_STEPS,
     Cleanup,
@@ -297,8 +431,23 @@ from mcp_interface.store import (
     StreamInfo,
     Transaction,
 )
-from mcp_interface.telemetry import LEVELS, TABLE, Emitter, Handler, Telemetry, TelemetryEvent
-from mcp_interface.tool import Tool, ToolContext, ToolInfo, ToolResult, text_result
+from mcp_interface.telemetry import (
+    LEVELS,
+    TABLE,
+    Emitter,
+    Handler,
+    Telemetry,
+    TelemetryEvent,
+)
+from mcp_interface.tool import (
+    Resumption,
+    Tool,
+    ToolContext,
+    ToolInfo,
+    ToolLog,
+    ToolResult,
+    text_result,
+)
 from mcp_interface.trace import (
     MAX_TRACEPARENT,
     SPAN_BYTES,
@@ -314,49 +463,62 @@ from mcp_interface.trace import (
 
 # fmt: off
 __all__ = [
-    "CODES", "DEFAULT_DEPTH", "ID_BYTES", "LEVELS", "MAX_DEPTH", "MAX_FRAME", "MAX_TRACEPARENT", "MAX_URI",
-    "NEW_STREAM", "OPERATIONS", "PAGE", "PREFIXES", "PROTOCOL", "REASON_CANCELLED", "SERVER_NAME",
-    "SESSION_STEPS", "SPAN_BYTES", "SYSTEM", "TABLE", "USUAL_BOUNDS", "AcceptTool", "ActorOrder",
-    "ActorState", "ActorStatus", "AddServer", "Address", "Agent", "AgentEvent", "AgentId", "AgentJoined",
-    "AgentRecord", "AgentRestarted", "AgentStarted", "AgentState", "AgentStopped", "AgentType", "Answer",
-    "AnswerApproval", "AnyCommand", "Append", "Approval", "ApprovalAnswered", "ApprovalAsked",
-    "ApprovalDesk", "ApprovalId", "Ask", "AssistantMessage", "AuditEntry", "AuditReport", "Backlog",
-    "Blockage", "Bounds", "Branch", "CallOutcome", "CallTool", "CallerMistaken", "CancelExecution",
-    "CancelTurn", "Capability", "CapabilityGranted", "CapabilityId", "CapabilityRevoked", "CapabilityUsed",
-    "ChangeSession", "ChatMessage", "Check", "CheckLogin", "Chunk", "CircuitOpen", "Cleanup", "Client",
-    "ClientFrame", "ClientInfo", "Clock", "Command", "Completion", "Context", "CreateLogin",
-    "CreateSession", "DeadlineExceeded", "Deadlock", "Decision", "Emitter", "EndLogin", "EndSession",
+    "CATALOG", "CODES", "DEFAULT_DEPTH", "ID_BYTES", "KEY_PREFIX", "LEVELS", "MAX_CONTENT", "MAX_DEPTH",
+    "MAX_FRAME", "MAX_TRACEPARENT", "MAX_URI", "NEW_STREAM", "OPERATIONS", "PAGE", "PREFIXES", "PROTOCOL",
+    "PUBLICATION_NAME", "REASON_CANCELLED", "SERVER_NAME", "SESSION_STEPS", "SPAN_BYTES", "SYSTEM", "TABLE",
+    "USUAL_BOUNDS", "AcceptTool", "AccessEvent", "ActorOrder", "ActorState", "ActorStatus", "AddServer",
+    "Address", "Agent", "AgentEvent", "AgentId", "AgentJoined", "AgentRecord", "AgentRestarted",
+    "AgentStarted", "AgentState", "AgentStopped", "AgentType", "Answer", "AnswerApproval", "AnswerQuestion",
+    "AnyCommand", "ApiKey", "Append", "Approval", "ApprovalAnswered", "ApprovalAsked", "ApprovalDesk",
+    "ApprovalId", "Ask", "AssistantMessage", "AuditEntry", "AuditReport", "Authorization", "Backlog",
+    "BlobStore", "Blockage", "Bounds", "Branch", "Cage", "CallOutcome", "CallTool", "CallerMistaken",
+    "CancelExecution", "CancelTurn", "Capability", "CapabilityGranted", "CapabilityId", "CapabilityRevoked",
+    "CapabilityUsed", "CatalogEvent", "ChangeItem", "ChangePrompt", "ChangeSession", "ChatMessage", "Check",
+    "CheckLogin", "Chunk", "CircuitOpen", "Cleanup", "Client", "ClientFrame", "ClientInfo", "Clock",
+    "Command", "Complete", "Completion", "Contents", "Context", "CountItems", "CountPrompts", "CreateItem",
+    "CreateKey", "CreateLogin", "CreatePrompt", "CreateSession", "DeadlineExceeded", "Deadlock", "Decision",
+    "DeleteItem", "DeletePrompt", "DiagnoseServer", "Diagnosis", "Emitter", "EndLogin", "EndSession",
     "Entropy", "Envelope", "ErrorBody", "Event", "EventBase", "EventStore", "Execution", "ExecutionChanged",
-    "ExecutionId", "ExplainAccess", "Explanation", "Facts", "Failure", "Finished", "Follow", "ForgetLost",
-    "ForgetRefusal", "ForkPoint", "ForkSession", "GetAgent", "GetExecution", "GetHealth", "GetMetrics",
-    "GetSession", "GetStatus", "GetStorage", "Grant", "GrantCapability", "GrantOptions", "Handler",
-    "Happened", "Hello", "Instant", "Interrupted", "InvalidAddress", "InvalidRecord", "KeyValueStore",
-    "KillActor", "Limit", "Limits", "ListAgents", "ListApprovals", "ListCapabilities", "ListExecutions",
-    "ListLost", "ListRefusals", "ListSeen", "ListServers", "ListSessions", "ListToolChanges", "ListTools",
-    "Login", "LoginCode", "LoginKey", "LoginRequired", "LostMessage", "LostRace", "MessageId",
-    "MessageSent", "ModelStatus", "ModelUnavailable", "Mortal", "Need", "NodeFrame", "NodeStatus",
-    "NodeUnavailable", "NotFound", "NotPermitted", "Notice", "ObserveRuntime", "Ok", "OurBug", "Page",
-    "PassedBy", "Passing", "PostMessage", "Posted", "PrincipalId", "Profile", "Provider", "ReadAudit",
-    "ReadSession", "Reason", "RebuildStorage", "Record", "RedeemLogin", "Refusal", "RefusalForgotten",
-    "RefusalRemembered", "Registered", "Registry", "Remember", "RemoveServer", "Reply", "Request",
-    "ResendLost", "Resource", "Result", "ResumeSession", "RevocationSettled", "RevokeCapability",
-    "RunStatus", "RuntimeStatus", "Sealed", "SecurityEvent", "SecurityKernel", "SeenMessage", "SendMessage",
-    "ServerChanged", "ServerConfigured", "ServerEvent", "ServerRemoved", "ServerSpec", "ServerState",
-    "ServerStatus", "ServerUnavailable", "Session", "SessionChanged", "SessionCreated", "SessionEnded",
-    "SessionEnding", "SessionEvent", "SessionId", "SessionResumed", "SessionStatus", "SessionSuspended",
-    "ShareVariables", "Skill", "SkillParameter", "Snapshot", "SnapshotPolicy", "SpawnAgent", "StaleEpoch",
-    "StartExecution", "Stop", "StopAgent", "StopNode", "StopReason", "StorageCheck", "StorageCorrupt",
-    "StorageUnavailable", "Store", "StoreReport", "StreamInfo", "SuspendSession", "SystemClock",
-    "SystemEntropy", "Telemetry", "TelemetryEvent", "TextChunk", "TextDelta", "TooMuch", "Tool", "ToolCall",
-    "ToolChange", "ToolContext", "ToolEvent", "ToolInfo", "ToolOutput", "ToolPinned", "ToolProgress",
-    "ToolResult", "ToolSchema", "ToolUse", "ToolUseChunk", "Trace", "TraceId", "Transaction", "TurnEnded",
-    "TurnId", "TurnStarted", "UmbrellaError", "Unfollow", "Usage", "UserMessage", "Validatable", "Verdict",
-    "VerifyAudit", "VerifyStorage", "VersionConflict", "View", "WatchActor", "Welcome", "Wish",
+    "ExecutionId", "ExplainAccess", "Explanation", "Facts", "Failure", "FinishLogin", "Finished", "Follow",
+    "ForgetLost", "ForgetRefusal", "ForkPoint", "ForkSession", "GetAgent", "GetExecution", "GetHealth",
+    "GetItem", "GetMetrics", "GetPrompt", "GetSession", "GetStatus", "GetStorage", "GetStoredPrompt",
+    "Grant", "GrantCapability", "GrantOptions", "Handler", "Happened", "Hello", "Inquiry", "InquiryKind",
+    "Instant", "Interrupted", "InvalidAddress", "InvalidRecord", "Item", "ItemDeleted", "ItemStored",
+    "ItemUri", "KeyCreated", "KeyId", "KeyRevoked", "KeyValueStore", "KillActor", "Label", "Limit",
+    "Limits", "ListAgents", "ListApprovals", "ListCapabilities", "ListExecutions", "ListItems", "ListKeys",
+    "ListLost", "ListPromptVersions", "ListPrompts", "ListPublications", "ListQuestions", "ListRefusals",
+    "ListResources", "ListSecrets", "ListSeen", "ListServers", "ListSessions", "ListStoredPrompts",
+    "ListTemplates", "ListToolChanges", "ListTools", "Login", "LoginCode", "LoginKey", "LoginRequired",
+    "LoginServer", "LostMessage", "LostRace", "MessageId", "MessageSent", "ModelStatus", "ModelUnavailable",
+    "Mortal", "Need", "NewKey", "NodeFrame", "NodeStatus", "NodeUnavailable", "NotFound", "NotPermitted",
+    "Notice", "ObserveRuntime", "OffersChanged", "Ok", "OurBug", "Page", "PassedBy", "Passing",
+    "PostMessage", "Posted", "PrincipalId", "Profile", "Prompt", "PromptArgument", "PromptDeleted",
+    "PromptInfo", "PromptMessage", "PromptName", "PromptResult", "PromptStored", "Provider", "Publication",
+    "Publish", "Published", "PutSecret", "Question", "QuestionAnswered", "QuestionAsked", "QuestionId",
+    "ReadAudit", "ReadResource", "ReadSession", "Reason", "RebuildStorage", "Record", "RedeemLogin",
+    "Refusal", "RefusalForgotten", "RefusalRemembered", "Registered", "Registry", "Remember",
+    "RemoveSecret", "RemoveServer", "RenderPrompt", "Reply", "Request", "ResendLost", "Resource",
+    "ResourceChanged", "ResourceInfo", "ResourceKind", "ResourceTemplate", "Response", "Result",
+    "ResumeSession", "Resumption", "RevertPrompt", "RevocationSettled", "RevokeCapability", "RevokeKey",
+    "RunStatus", "RuntimeStatus", "Sealed", "SecretInfo", "SecurityEvent", "SecurityKernel", "SeenMessage",
+    "SendMessage", "ServerChanged", "ServerConfigured", "ServerEvent", "ServerRemoved", "ServerSpec",
+    "ServerState", "ServerStatus", "ServerUnavailable", "Session", "SessionChanged", "SessionCreated",
+    "SessionEnded", "SessionEnding", "SessionEvent", "SessionId", "SessionResumed", "SessionStatus",
+    "SessionSuspended", "ShareVariables", "Skill", "SkillParameter", "Snapshot", "SnapshotPolicy",
+    "SpawnAgent", "StaleEpoch", "StartExecution", "Stop", "StopAgent", "StopNode", "StopReason",
+    "StorageCheck", "StorageCorrupt", "StorageUnavailable", "Store", "StoreReport", "StreamInfo",
+    "Suggestions", "SuspendSession", "SystemClock", "SystemEntropy", "Tags", "Telemetry", "TelemetryEvent",
+    "TextChunk", "TextDelta", "TooMuch", "Tool", "ToolCall", "ToolChange", "ToolContext", "ToolEvent",
+    "ToolInfo", "ToolLog", "ToolOutput", "ToolPinned", "ToolProgress", "ToolResult", "ToolSaid",
+    "ToolSchema", "ToolUse", "ToolUseChunk", "Trace", "TraceId", "Transaction", "TurnEnded", "TurnId",
+    "TurnStarted", "UmbrellaError", "Unfollow", "Unpublish", "Unpublished", "UnwatchResource", "Uri",
+    "Usage", "UserMessage", "Validatable", "Vault", "Verdict", "VerifyAudit", "VerifyStorage",
+    "VersionConflict", "View", "Visibility", "WatchActor", "WatchResource", "Welcome", "Wish",
     "WorldBroken", "WrongState", "advance_execution", "begin_trace", "check_open", "check_step",
     "current_trace", "current_trace_id", "current_traceparent", "decode_disk", "decode_json",
     "disk_decoder", "encode_disk", "encode_json", "error_from", "fingerprint", "format_traceparent",
     "from_external", "is_id", "is_principal", "new_id", "parse_address", "parse_resource",
-    "parse_traceparent", "resource", "result_type", "text_result", "to_external", "tool_resource",
-    "tracing", "wrong_state",
+    "parse_traceparent", "prompt_right", "resource", "resource_right", "result_type", "text_result",
+    "to_external", "tool_resource", "tracing", "wrong_state",
 ]
 # fmt: on

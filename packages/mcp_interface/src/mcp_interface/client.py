@@ -7,10 +7,35 @@ matched by `id`, and follows. Implementations: `mcp_core.gateway` (in process an
 """
 
 from collections.abc import AsyncIterator
-from typing import Final, Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 import msgspec
 
+from mcp_interface.access import (
+    CreateKey,
+    ListKeys,
+    ListPublications,
+    Publish,
+    RevokeKey,
+    Unpublish,
+)
+from mcp_interface.cataloging import (
+    ChangeItem,
+    ChangePrompt,
+    CountItems,
+    CountPrompts,
+    CreateItem,
+    CreatePrompt,
+    DeleteItem,
+    DeletePrompt,
+    GetItem,
+    GetStoredPrompt,
+    ListItems,
+    ListPromptVersions,
+    ListStoredPrompts,
+    RenderPrompt,
+    RevertPrompt,
+)
 from mcp_interface.commands import (
     AcceptTool,
     AddServer,
@@ -22,6 +47,7 @@ from mcp_interface.commands import (
     Command,
     CreateLogin,
     CreateSession,
+    DiagnoseServer,
     EndLogin,
     EndSession,
     ExplainAccess,
@@ -60,7 +86,14 @@ from mcp_interface.commands import (
     VerifyStorage,
 )
 from mcp_interface.errors import ErrorBody
-from mcp_interface.execution import CancelExecution, GetExecution, ListExecutions, StartExecution
+from mcp_interface.execution import (
+    AnswerQuestion,
+    CancelExecution,
+    GetExecution,
+    ListExecutions,
+    ListQuestions,
+    StartExecution,
+)
 from mcp_interface.ids import ExecutionId, MessageId, PrincipalId, SessionId, TurnId
 from mcp_interface.observe import (
     ForgetLost,
@@ -71,7 +104,19 @@ from mcp_interface.observe import (
     ResendLost,
     WatchActor,
 )
+from mcp_interface.reading import (
+    Complete,
+    GetPrompt,
+    ListPrompts,
+    ListResources,
+    ListTemplates,
+    ReadResource,
+    UnwatchResource,
+    WatchResource,
+)
+from mcp_interface.secret import FinishLogin, ListSecrets, LoginServer, PutSecret, RemoveSecret
 from mcp_interface.store import Record
+from mcp_interface.tool import ToolLog
 
 PROTOCOL: Final = 1
 """Version of these frames."""
@@ -126,6 +171,28 @@ class ToolProgress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
     message: str = ""
 
 
+class ToolSaid(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
+    """A tool says something while it runs."""
+
+    session_id: SessionId
+    execution_id: ExecutionId
+    line: ToolLog
+
+
+class OffersChanged(msgspec.Struct, frozen=True, kw_only=True, tag="offers"):
+    """What a server offers is not what it was; the lists say what it is now."""
+
+    server: str
+    kind: Literal["tools", "resources", "prompts"]
+
+
+class ResourceChanged(msgspec.Struct, frozen=True, kw_only=True, tag="resource"):
+    """A watched resource holds something else."""
+
+    server: str
+    uri: str
+
+
 class ServerChanged(msgspec.Struct, frozen=True, kw_only=True, tag="server"):
     """A server's connection changed its state."""
 
@@ -134,7 +201,7 @@ class ServerChanged(msgspec.Struct, frozen=True, kw_only=True, tag="server"):
     error: str = ""
 
 
-Passing = TextDelta | ToolProgress | ServerChanged
+Passing = TextDelta | ToolProgress | ToolSaid | ServerChanged | OffersChanged | ResourceChanged
 Notice = Record | Passing
 """What a follower sees: remembered events in order, and what passes by between them."""
 
@@ -167,12 +234,49 @@ AnyCommand = (
     | AddServer
     | RemoveServer
     | ListServers
+    | DiagnoseServer
+    | LoginServer
+    | FinishLogin
+    | PutSecret
+    | ListSecrets
+    | RemoveSecret
     | ListTools
     | CallTool
     | StartExecution
     | GetExecution
     | ListExecutions
     | CancelExecution
+    | ListQuestions
+    | AnswerQuestion
+    | ListResources
+    | ListTemplates
+    | ReadResource
+    | WatchResource
+    | UnwatchResource
+    | ListPrompts
+    | GetPrompt
+    | Complete
+    | CreateItem
+    | ChangeItem
+    | DeleteItem
+    | GetItem
+    | ListItems
+    | CountItems
+    | CreatePrompt
+    | ChangePrompt
+    | RevertPrompt
+    | DeletePrompt
+    | GetStoredPrompt
+    | RenderPrompt
+    | ListPromptVersions
+    | ListStoredPrompts
+    | CountPrompts
+    | CreateKey
+    | ListKeys
+    | RevokeKey
+    | Publish
+    | Unpublish
+    | ListPublications
     | ListToolChanges
     | AcceptTool
     | ListRefusals

@@ -22,7 +22,7 @@ from mcp_interface.ids import (
     PrincipalId,
     SessionId,
 )
-from mcp_interface.server import ServerSpec, ServerStatus
+from mcp_interface.server import Diagnosis, ServerSpec, ServerStatus
 from mcp_interface.session import Cleanup, Limits, Profile, Session
 from mcp_interface.store import Record, StoreReport
 from mcp_interface.tool import ToolInfo, ToolResult
@@ -304,10 +304,18 @@ class ListServers(Command[Page[ServerStatus]], frozen=True, kw_only=True, tag="s
     cursor: str | None = None
 
 
+class DiagnoseServer(Command[list[Diagnosis]], frozen=True, kw_only=True, tag="server.diagnose"):
+    """Go step by step through what it takes to start a server, and say what fails."""
+
+    name: str
+
+
 class ListTools(Command[Page[ToolInfo]], frozen=True, kw_only=True, tag="tool.list"):
-    """Tools of one server, or of all that are connected."""
+    """Tools of one server, or of all that are connected; searched, the best match first."""
 
     server: str | None = None
+    query: str = ""
+    """Words to be found in names, descriptions and schemas."""
     limit: Limit = 200
     cursor: str | None = None
 

@@ -11,6 +11,7 @@ import msgspec
 from mcp_interface.agent import AgentType
 from mcp_interface.approval import Answer, Approval
 from mcp_interface.capability import Capability
+from mcp_interface.catalog import Item, Prompt
 from mcp_interface.clock import Instant
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import ErrorBody, InvalidRecord
@@ -19,12 +20,16 @@ from mcp_interface.ids import (
     ApprovalId,
     CapabilityId,
     ExecutionId,
+    KeyId,
     MessageId,
     PrincipalId,
+    QuestionId,
     SessionId,
     TurnId,
 )
+from mcp_interface.key import ApiKey, Publication
 from mcp_interface.provider import ToolUse, Usage
+from mcp_interface.question import InquiryKind, Question, Response
 from mcp_interface.server import ServerSpec
 from mcp_interface.session import Cleanup, ForkPoint, Limits, Profile
 from mcp_interface.tool import ToolInfo, ToolResult
@@ -142,6 +147,13 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     audit_seq: int | None = None
     tool_use_id: str = ""
     """The model's call id; empty when a person called."""
+    may_ask: bool = False
+    """Whether a person may be asked for a right that is missing."""
+    timeout_s: float | None = None
+    answers: list[InquiryKind] | None = None
+    """What whoever began the call can answer by itself; None: what a person can."""
+    detached: bool = False
+    """Whether it was answered for before its end, and so is taken up again by the next process."""
 
 
 class ExecutionChanged(EventBase, frozen=True, kw_only=True, tag="execution"):
@@ -153,11 +165,14 @@ class ExecutionChanged(EventBase, frozen=True, kw_only=True, tag="execution"):
     execution_id: ExecutionId
     session_id: SessionId
     principal_id: PrincipalId
-    status: Literal["queued", "started", "progress", "completed", "failed"]
+    status: Literal["queued", "started", "progress", "kept", "completed", "failed"]
+    """kept: there is a new handle by which another process can resume it."""
     call: ToolCall | None = None
     """Given when queued, when started, and when it failed before it could start."""
     progress: float = 0.0
     message: str = ""
+    handle: str = ""
+    """With `kept`."""
     result: ToolResult | None = None
     error: ErrorBody | None = None
 
@@ -173,6 +188,22 @@ class ExecutionChanged(EventBase, frozen=True, kw_only=True, tag="execution"):
             raise InvalidRecord("result_without_completion", "a result comes with 'completed' and only then")
         if (self.error is not None) != (self.status == "failed"):
             raise InvalidRecord("error_without_failure", "an error comes with 'failed' and only then")
+
+
+class QuestionAsked(EventBase, frozen=True, kw_only=True, tag="question.asked"):
+    """A tool wants to know something, and waits; several of one moment share their execution and handle."""
+
+    question: Question
+    handle: str = ""
+    """By which the tool can go on with the answers in another process; empty when it cannot."""
+
+
+class QuestionAnswered(EventBase, frozen=True, kw_only=True, tag="question.answered"):
+    """Somebody answered, or time ran out (`by` is then `system`)."""
+
+    question_id: QuestionId
+    response: Response
+    by: PrincipalId
 
 
 class ApprovalAsked(EventBase, frozen=True, kw_only=True, tag="approval.asked"):
@@ -319,6 +350,70 @@ class ServerRemoved(EventBase, frozen=True, kw_only=True, tag="server.removed"):
     by: PrincipalId
 
 
+# -- who comes in, and what they find: stream "access" -----------------------------------------------------
+
+
+class KeyCreated(EventBase, frozen=True, kw_only=True, tag="key.created"):
+    """A secret opens the node from now on."""
+
+    key: ApiKey
+    digest: str
+    """SHA-256 of the secret, hex."""
+    by: PrincipalId
+
+
+class KeyRevoked(EventBase, frozen=True, kw_only=True, tag="key.revoked"):
+    """A secret opens nothing any more."""
+
+    key_id: KeyId
+    by: PrincipalId
+
+
+class Published(EventBase, frozen=True, kw_only=True, tag="publication.put"):
+    """A virtual server is offered, or another one under its name."""
+
+    publication: Publication
+    by: PrincipalId
+
+
+class Unpublished(EventBase, frozen=True, kw_only=True, tag="publication.removed"):
+    """A virtual server is gone."""
+
+    name: str
+    by: PrincipalId
+
+
+# -- the catalog: stream "catalog:<owner>" ---------------------------------------------------------------
+
+
+class ItemStored(EventBase, frozen=True, kw_only=True, tag="catalog.item"):
+    """A resource was added or changed; what it holds is kept by its hash."""
+
+    item: Item
+    by: PrincipalId
+
+
+class ItemDeleted(EventBase, frozen=True, kw_only=True, tag="catalog.item_deleted"):
+    """A resource is gone."""
+
+    uri: str
+    by: PrincipalId
+
+
+class PromptStored(EventBase, frozen=True, kw_only=True, tag="catalog.prompt"):
+    """There is a new version of a prompt."""
+
+    prompt: Prompt
+    by: PrincipalId
+
+
+class PromptDeleted(EventBase, frozen=True, kw_only=True, tag="catalog.prompt_deleted"):
+    """A prompt is gone, with all its versions."""
+
+    name: str
+    by: PrincipalId
+
+
 SessionEvent = (
     SessionCreated
     | SessionSuspended
@@ -333,6 +428,8 @@ SessionEvent = (
     | TurnStarted
     | TurnEnded
     | ExecutionChanged
+    | QuestionAsked
+    | QuestionAnswered
     | ApprovalAsked
     | ApprovalAnswered
 )
@@ -340,4 +437,6 @@ AgentEvent = AgentStarted | AgentStopped | AgentRestarted | MessageSent
 SecurityEvent = CapabilityGranted | CapabilityRevoked | RevocationSettled | CapabilityUsed
 ToolEvent = ToolPinned | RefusalRemembered | RefusalForgotten
 ServerEvent = ServerConfigured | ServerRemoved
-Event = SessionEvent | AgentEvent | SecurityEvent | ToolEvent | ServerEvent
+AccessEvent = KeyCreated | KeyRevoked | Published | Unpublished
+CatalogEvent = ItemStored | ItemDeleted | PromptStored | PromptDeleted
+Event = SessionEvent | AgentEvent | SecurityEvent | ToolEvent | ServerEvent | AccessEvent | CatalogEvent

@@ -13,7 +13,8 @@ from mcp_interface.clock import Instant
 from mcp_interface.commands import Command, Limit, Page
 from mcp_interface.errors import ErrorBody, InvalidRecord
 from mcp_interface.events import ExecutionChanged
-from mcp_interface.ids import AgentId, ExecutionId, PrincipalId, SessionId, is_id, is_principal
+from mcp_interface.ids import AgentId, ExecutionId, PrincipalId, QuestionId, SessionId, is_id, is_principal
+from mcp_interface.question import InquiryKind, Question, Response
 from mcp_interface.tool import ToolResult
 
 RunStatus = Literal["PENDING", "RUNNING", "SUCCESS", "FAILED", "CANCELLED", "TIMEOUT", "INTERRUPTED"]
@@ -43,6 +44,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     started_at: Instant | None = None
     """When the tool began; None: not yet, or it never did."""
     ended_at: Instant | None = None
+    questions: list[QuestionId] = []
+    """Those that are open: it waits for their answers."""
     result: ToolResult | None = None
     """When it came to its end; with status `FAILED` the tool itself says that it failed. Lists leave it out."""
     error: ErrorBody | None = None
@@ -87,7 +90,7 @@ def advance_execution(execution: Execution | None, event: ExecutionChanged) -> E
     if execution.over:
         return execution
     match event.status:
-        case "queued":
+        case "queued" | "kept":
             return execution
         case "started":
             return msgspec.structs.replace(execution, status="RUNNING", started_at=event.timestamp)
@@ -135,7 +138,9 @@ class StartExecution(Command[Execution], frozen=True, kw_only=True, tag="executi
     session_id: SessionId | None = None
     """Where it is recorded; None is the caller's command-line session."""
     timeout_ms: Annotated[int, Meta(ge=1)] | None = None
-    """For the run itself; waiting for a turn does not count."""
+    """For the run itself; waiting for a turn or for an answer does not count."""
+    answers: list[InquiryKind] | None = None
+    """What the caller can answer by itself; None: what a person can, in any client."""
 
 
 class GetExecution(Command[Execution], frozen=True, kw_only=True, tag="execution.get"):
@@ -143,7 +148,7 @@ class GetExecution(Command[Execution], frozen=True, kw_only=True, tag="execution
 
     execution_id: ExecutionId
     wait_s: Annotated[float, Meta(ge=0, le=300)] = 0.0
-    """Seconds to wait for its end; then it is given as it is."""
+    """Seconds to wait for its end or for an open question; then it is given as it is."""
 
 
 class ListExecutions(Command[Page[Execution]], frozen=True, kw_only=True, tag="execution.list"):
@@ -162,3 +167,19 @@ class CancelExecution(Command[Execution], frozen=True, kw_only=True, tag="execut
     """
 
     execution_id: ExecutionId
+
+
+class ListQuestions(Command[Page[Question]], frozen=True, kw_only=True, tag="question.list"):
+    """Open questions of tools that the caller may answer, oldest first."""
+
+    session_id: SessionId | None = None
+    execution_id: ExecutionId | None = None
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+class AnswerQuestion(Command[None], frozen=True, kw_only=True, tag="question.answer"):
+    """Answer an open question; the first answer counts. The fields are checked against its schema."""
+
+    question_id: QuestionId
+    response: Response

@@ -19,11 +19,26 @@ MessageId = NewType("MessageId", str)
 TraceId = NewType("TraceId", str)
 TurnId = NewType("TurnId", str)
 ApprovalId = NewType("ApprovalId", str)
+QuestionId = NewType("QuestionId", str)
+KeyId = NewType("KeyId", str)
 PrincipalId = NewType("PrincipalId", str)
 """Who acts: `agent_<hex>`, `user_<hex>` or the literal `system`."""
 
 SYSTEM: Final = PrincipalId("system")
-PREFIXES: Final = ("agent", "session", "cap", "trace", "exec", "msg", "turn", "ask", "user", "audit")
+PREFIXES: Final = (
+    "agent",
+    "session",
+    "cap",
+    "trace",
+    "exec",
+    "msg",
+    "turn",
+    "ask",
+    "question",
+    "key",
+    "user",
+    "audit",
+)
 ID_BYTES: Final = 16
 
 _ID = re.compile(r"([a-z]+)_[0-9a-f]{32}")

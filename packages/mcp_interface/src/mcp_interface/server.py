@@ -8,8 +8,39 @@ import msgspec
 from mcp_interface.errors import InvalidRecord
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-ServerState = Literal["connecting", "ready", "waiting", "failed", "stopped"]
-"""waiting: broken, will be tried again after a pause; failed: tried often enough, next call tries again."""
+ServerState = Literal["connecting", "ready", "waiting", "failed", "stopped", "resting", "login"]
+"""waiting: broken, will be tried again after a pause; failed: tried often enough, next call tries again;
+resting: lazy or disabled, and not started; login: a person has to log in first."""
+
+
+class Cage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the process of a server gets of the machine, in a sandbox; everything else it does not have."""
+
+    read: list[str] = []
+    """Files and folders that it may read, absolute; the system's programs and libraries come by themselves."""
+    write: list[str] = []
+    """Those that it may change, too."""
+    network: bool = False
+    memory_mb: int | None = None
+    processes: int | None = None
+    cpu_s: int | None = None
+    """Seconds of processor time."""
+    file_mb: int | None = None
+    """Size of the largest file that it may write."""
+
+
+class Authorization(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How to log in to a server by OAuth; all of it is discovered where nothing is said."""
+
+    client_id: str | None = None
+    client_secret: str | None = None
+    """A reference, `${secret:NAME}`."""
+    scopes: list[str] = []
+    client_metadata_url: str | None = None
+    """Our client-id metadata document, where one is published."""
+    redirect_url: str | None = None
+    """Where the page of the login leads back to; None: whoever begins the login says."""
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
 
 
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -19,8 +50,8 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unexpanded, so that secrets stay references.
     """
 
-    type: Literal["stdio", "http", "streamable-http"] | None = None
-    """None: stdio when there is a command, http when there is a URL."""
+    type: Literal["stdio", "http", "streamable-http", "sse"] | None = None
+    """None: stdio when there is a command, http when there is a URL; sse is the transport of 2024."""
     command: str | None = None
     args: list[str] = []
     env: dict[str, str] = {}
@@ -28,18 +59,30 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str | None = None
     headers: dict[str, str] = {}
     timeout: int | None = None
-    """Milliseconds for one call; None is the node's default."""
+    """Milliseconds for one call, begun anew whenever it reports progress; None is the node's default."""
+    roots: list[str] = []
+    """Folders that it is told it may work in, absolute."""
+    cage: Cage | None = None
+    """None: its process may do what the node's may."""
+    auth: Authorization | None = None
+    """None: OAuth is tried when the server asks for it."""
+    lazy: bool = False
+    """Start it when it is first needed."""
+    disabled: bool = False
+    """Kept, but not started."""
 
     @property
-    def transport(self) -> Literal["stdio", "http"]:
-        """Which of the two transports is meant."""
-        return "stdio" if self.command is not None else "http"
+    def transport(self) -> Literal["stdio", "http", "sse"]:
+        """Which transport is meant."""
+        if self.command is not None:
+            return "stdio"
+        return "sse" if self.type == "sse" else "http"
 
     def validate(self) -> None:
         """Check that exactly one way to reach it is given.
 
         Raises:
-            InvalidRecord: command_or_url, type_mismatch, invalid_url or invalid_timeout.
+            InvalidRecord: command_or_url, type_mismatch, invalid_url, invalid_timeout or cage_without_command.
         """
         if (self.command is None) == (self.url is None):
             raise InvalidRecord(
@@ -55,6 +98,10 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
         if self.timeout is not None and self.timeout <= 0:
             raise InvalidRecord("invalid_timeout", f"timeout {self.timeout} is not a positive number of ms")
+        if self.cage is not None and self.command is None:
+            raise InvalidRecord(
+                "cage_without_command", "only a process of this machine can be caged", "leave the cage out"
+            )
 
 
 class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +114,21 @@ class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str = ""
     """Negotiated protocol version."""
     tools: int = 0
+    resources: int = 0
+    prompts: int = 0
+    instructions: str = ""
+    """What it says of itself, for whoever uses it."""
+    caged: str = ""
+    """What its process got of the machine, in words; empty when it is not in a cage."""
     restarts: int = 0
     error: str = ""
     log_file: str = ""
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at because a server does not start."""
+
+    step: str
+    ok: bool
+    detail: str
+    remedy: str = ""

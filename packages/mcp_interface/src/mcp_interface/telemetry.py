@@ -54,6 +54,8 @@ TABLE: Final[Mapping[str, TelemetryEvent]] = {
     # a handler that keeps its loop: how long by now, and the line at which it was seen
     "mcp.actor.blocked": _row("duration_s", "type", "actor where"),
     "mcp.supervisor.escalated": _row("restarts", "", "supervisor reason"),
+    # one with nobody above it, so that its node ends
+    "mcp.supervisor.given_up": _row("", "", "supervisor reason"),
     # a message on its way; reason is the code of the error, and of a dead letter
     "mcp.message.sent": _row("", "", "to sender session_id"),
     "mcp.message.received": _row("", "", "to sender session_id"),

@@ -11,6 +11,7 @@ import msgspec
 
 from mcp_interface.capability import Need, Verdict
 from mcp_interface.ids import ExecutionId, PrincipalId, SessionId
+from mcp_interface.question import Inquiry, InquiryKind, Response
 
 
 class ToolInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +28,13 @@ class ToolInfo(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool = False
     destructive: bool = True
     idempotent: bool = False
+    open_world: bool = True
+    """Whether it deals with more than what is known beforehand, as a web search does."""
     output_schema: dict[str, Any] | None = None
+    icons: list[dict[str, Any]] = []
+    """In MCP's wire form."""
+    meta: dict[str, Any] = {}
+    """What its server says beside; nothing is decided by it."""
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +44,7 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     """Content blocks in MCP's wire form: text, image, audio, resource, resource_link."""
     structured: Any = None
     is_error: bool = False
+    meta: dict[str, Any] = {}
 
     @property
     def text(self) -> str:
@@ -52,6 +60,24 @@ def text_result(text: str, *, is_error: bool = False) -> ToolResult:
     return ToolResult(content=[{"type": "text", "text": text}], is_error=is_error)
 
 
+class ToolLog(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that a tool says while it runs, for whoever looks on."""
+
+    level: str
+    """debug, info, notice, warning, error, critical, alert or emergency."""
+    data: Any = None
+    logger: str = ""
+
+
+class Resumption(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a call that a process before this one had begun."""
+
+    handle: str = ""
+    """The last that `ToolContext.keep` or `ask` was given."""
+    responses: dict[str, Response] = {}
+    """To what was asked last, by key."""
+
+
 class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     """Under which circumstances a tool runs."""
 
@@ -62,6 +88,20 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     """The allow of each right from `Tool.needs`, in that order."""
     progress: Callable[[float, str], Awaitable[None]] | None = None
     """Report 0 to 100 and a message; never journaled."""
+    log: Callable[[ToolLog], None] | None = None
+    """Say something to whoever looks on; never journaled."""
+    answers: frozenset[InquiryKind] = frozenset()
+    """What `ask` may be asked: kinds that somebody behind this call can answer."""
+    ask: Callable[[Sequence[Inquiry], str], Awaitable[dict[str, Response]]] | None = None
+    """Ask whoever is behind the call, all at once, and wait, for hours if need be; the answers by key.
+
+    The second argument is a handle with which the call can be resumed by another process; empty when the tool
+    knows none. Both are durable before anybody is asked. Raises `CallerMistaken` for a kind nobody can answer.
+    """
+    keep: Callable[[str], Awaitable[None]] | None = None
+    """Make a handle durable by which another process can resume this call, as a remote task's id."""
+    resumption: Resumption | None = None
+    """Given when a process before this one began the call."""
 
 
 class Tool(Protocol):

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from mcp_interface.backlog import Backlog, Bounds
-from mcp_interface.client import Notice, Passing, ServerChanged
+from mcp_interface.client import Notice, OffersChanged, Passing, ResourceChanged, ServerChanged
 from mcp_interface.codec import encode_disk
 from mcp_interface.ids import SessionId
 from mcp_interface.store import EventStore, Record
@@ -155,6 +155,6 @@ class _Reader:
         return self._stream is None or record.stream == self._stream
 
     def wants_passing(self, passing: Passing) -> bool:
-        if isinstance(passing, ServerChanged):
+        if isinstance(passing, ServerChanged | OffersChanged | ResourceChanged):
             return self._session_id is None
         return self._session_id in (None, passing.session_id)
