@@ -12,14 +12,10 @@ The machine's page cache is warm throughout. What the peers do for one append is
 import argparse
 import asyncio
 import gc
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -30,6 +26,7 @@ import payloads
 import persistence_engines as engines
 import persistence_peers as peers
 from appenders import Load, Seen
+from turns import apart, every_turn, note, show
 
 TURNS = 3
 LOW_LOAD = 0.01
@@ -51,50 +48,6 @@ class Settings(msgspec.Struct):
     many: int
     """Streams whose memory is measured."""
     engines: list[str]
-
-
-def show(
-    name: str, unit: str, value: float, peer: str | None = None, peer_value: float | None = None
-) -> None:
-    line = {
-        "name": name,
-        "value": _rounded(value),
-        "unit": unit,
-        "peer": peer,
-        "peer_value": None,
-        "ratio": None,
-    }
-    if peer_value is not None:
-        line |= {"peer_value": _rounded(peer_value), "ratio": _rounded(value / peer_value)}
-    print(json.dumps(line), flush=True)
-
-
-def note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")
-
-
-# -- turns -----------------------------------------------------------------------------------------------
-
-
-def apart(work: Callable[..., Any], *args: Any) -> Any:
-    """Run a function in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(work, *args).result()
-
-
-def in_turns(media: dict[str, tuple[Any, ...]]) -> dict[str, list[Any]]:
-    """Run every medium once in each turn, apart. One that fails ends the run: nothing is passed over."""
-    seen: dict[str, list[Any]] = {title: [] for title in media}
-    titles = list(media)
-    for turn in range(TURNS):
-        for place in range(len(titles)):
-            title = titles[(place + turn) % len(titles)]
-            seen[title].append(apart(*media[title]))
-    return seen
 
 
 def middle(seen: list[Any], field: str | None = None) -> float:
@@ -154,12 +107,11 @@ def appends(settings: Settings) -> None:
     for appenders in (1, 64, 1000):
         rivals = [title for title, (_, most) in peers.PEERS.items() if appenders <= most]
         limit = "bare write + fdatasync"
-        seen = in_turns(
-            {
-                title: (appended, title, appenders, settings.seconds, settings.parent)
-                for title in (*settings.engines, *rivals, limit)
-            }
-        )
+        media = {
+            title: (appended, title, appenders, settings.seconds, settings.parent)
+            for title in (*settings.engines, *rivals, limit)
+        }
+        seen = every_turn(media, TURNS)
         about = f"{appenders} appender{'s' if appenders > 1 else ''}"
         for ours in settings.engines:
             for title in (*rivals, limit):
@@ -182,7 +134,8 @@ def acknowledge(settings: Settings) -> None:
     """How long one appender waits, beside the least that the same medium can do."""
     least = {"segment log": "bare write + fdatasync", "SqliteJournal": "raw sqlite3, one commit per event"}
     titles = [*settings.engines, *dict.fromkeys(least[title] for title in settings.engines)]
-    seen = in_turns({title: (appended, title, 1, settings.seconds, settings.parent) for title in titles})
+    media = {title: (appended, title, 1, settings.seconds, settings.parent) for title in titles}
+    seen = every_turn(media, TURNS)
     for ours in settings.engines:
         peer = least[ours]
         for what in ("p50", "p99"):
@@ -265,7 +218,7 @@ def replay(settings: Settings, sets: Sets) -> None:
     folder, sessions = sets.of("eventsourcing")
     media["eventsourcing, repository"] = (peers.eventsourcing_states, folder, sessions, False)
     media["LangGraph, history"] = (peers.langgraph_history, sets.of("LangGraph")[0], settings.streams, EVENTS)
-    seen = in_turns(media)
+    seen = every_turn(media, TURNS)
     rivals = {
         "eventsourcing, repository": len(sessions) * EVENTS / middle(seen["eventsourcing, repository"]),
         "LangGraph, history": middle(seen["LangGraph, history"]),
@@ -288,7 +241,7 @@ def recover(settings: Settings, sets: Sets) -> None:
         media = {title: (read_back, title, sets.of(title)[0], streams, how) for title in settings.engines}
         media["eventsourcing"] = (peers.eventsourcing_states, folder, sessions, with_snapshots)
         media["LangGraph, latest checkpoints"] = latest
-        seen = in_turns(media)
+        seen = every_turn(media, TURNS)
         peer = f"eventsourcing, {len(sessions)} of them, scaled"
         rivals = {
             peer: scale * middle(seen["eventsourcing"]),
@@ -341,7 +294,7 @@ def hot(settings: Settings, sets: Sets) -> None:
     for title in settings.engines:
         media[f"{title}: hot"] = (states_hot, title, settings.parent)
         media[f"{title}: just opened"] = (states_cold, title, sets.of(title)[0])
-    seen = in_turns(media | {"LangGraph": (peers.langgraph_latest, sets.of("LangGraph")[0], WORKER)})
+    seen = every_turn(media | {"LangGraph": (peers.langgraph_latest, sets.of("LangGraph")[0], WORKER)}, TURNS)
     every = middle(seen["LangGraph"])
     peer = "LangGraph, latest checkpoints"
     for ours in media:
@@ -351,7 +304,8 @@ def hot(settings: Settings, sets: Sets) -> None:
     peer = "LangGraph AsyncSqliteSaver.aput"
     seconds = max(settings.seconds, 2.0)
     titles = [*settings.engines, peer]
-    low = in_turns({title: (appended, title, 1, seconds, settings.parent, LOW_LOAD) for title in titles})
+    slowly = {title: (appended, title, 1, seconds, settings.parent, LOW_LOAD) for title in titles}
+    low = every_turn(slowly, TURNS)
     for ours in settings.engines:
         for what in ("p50", "p99"):
             waits = [1000 * middle(low[title], what) for title in (ours, peer)]
@@ -397,7 +351,7 @@ def memory(settings: Settings) -> None:
     media: dict[str, tuple[Any, ...]] = {
         t: (grown, t, settings.parent, settings.many) for t in settings.engines
     }
-    seen = in_turns(media | {"dict": (grown_dict, settings.many)})
+    seen = every_turn(media | {"dict": (grown_dict, settings.many)}, TURNS)
     for ours in settings.engines:
         name = f"{ours}: memory, {settings.many} streams"
         show(name, "bytes/stream", middle(seen[ours]), "dict of names and versions", middle(seen["dict"]))

@@ -40,15 +40,23 @@ def apart(work: Callable[..., Any], *args: Any) -> Any:
         return process.submit(work, *args).result()
 
 
-def in_turns(media: dict[str, tuple[Any, ...]], turns: int) -> dict[str, Figures]:
-    """Run every medium once in each turn, apart; the order moves on by one each time. Gives the medians."""
-    seen: dict[str, list[Figures]] = {title: [] for title in media}
+def every_turn(media: dict[str, tuple[Any, ...]], turns: int) -> dict[str, list[Any]]:
+    """Run every medium once in each turn, apart; the order moves on by one each time. Gives what each run gave.
+
+    One that fails ends the run: nothing is passed over.
+    """
+    seen: dict[str, list[Any]] = {title: [] for title in media}
     titles = list(media)
     for turn in range(turns):
         for place in range(len(titles)):
             title = titles[(place + turn) % len(titles)]
             seen[title].append(apart(*media[title]))
-    return {title: medians(figures) for title, figures in seen.items()}
+    return seen
+
+
+def in_turns(media: dict[str, tuple[Any, ...]], turns: int) -> dict[str, Figures]:
+    """As `every_turn`, for media that give figures. Gives the medians."""
+    return {title: medians(figures) for title, figures in every_turn(media, turns).items()}
 
 
 def medians(seen: list[Figures]) -> Figures:

@@ -33,7 +33,7 @@ from persistence.crash.disks import LOG_FLUSH, NO_LOG_FLUSH, Plug, make_image, m
 ROUNDS = 100 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 4
 WORKERS = 4
 MEGABYTES = 256
-FOUND = re.compile(r"[\d,]+ events in [\d,]+ streams(; [^;\n]+)*")
+FOUND = re.compile(r"[\d,]+ events in [\d,]+ streams?(; [^;\n]+)*")
 DARK = frozenset({"node_unavailable", "interrupted", "storage_unavailable", "denied"})
 """What a client may hear of a node whose disk is gone."""
 SECONDS = 20.0

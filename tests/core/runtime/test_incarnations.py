@@ -9,7 +9,7 @@ from pykka import ActorRegistry
 
 from actors import Doer, Echo, PoolDoer, run, turns, until
 from mcp_core.runtime import Actor, ActorGone, Exit, PoolActor
-from mcp_core.runtime.cell import ASLEEP
+from mcp_core.runtime.life import ASLEEP
 
 
 class Recorder(Actor):

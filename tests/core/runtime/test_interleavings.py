@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from interleavings import World
 from mcp_core.runtime import Actor, ActorGone, waits
-from mcp_core.runtime.cell import DEAD, IDLE
+from mcp_core.runtime.life import DEAD, IDLE
 from mcp_interface.errors import DeadlineExceeded, Deadlock, Interrupted, TooMuch
 
 NIGHTLY = os.environ.get("UMBRELLA_PROFILE") == "nightly"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mcp_core.runtime import Actor, ActorGone
-from mcp_core.runtime.cell import ASLEEP, DEAD
+from mcp_core.runtime.life import ASLEEP, DEAD
 from mcp_core.runtime.roll import ROLL
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.errors import LostRace, NodeUnavailable

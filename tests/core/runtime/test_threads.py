@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 from unittest.mock import patch
 
@@ -235,6 +236,45 @@ def test_threads_that_send_too_fast_wait_and_coroutines_are_turned_away() -> Non
             sender.start()
             await until(lambda: len(actor.got) == outcome[0] + 3_000)
             sender.join()
+
+    run(test)
+
+
+@pytest.fixture
+def usual_switching() -> Iterator[None]:
+    """Threads take turns as Python lets them by itself, until a loop of actors changes it."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("usual_switching")
+def test_a_thread_is_answered_while_a_hundred_actors_flood_themselves() -> None:
+    class Flooder(Actor):
+        on = True
+
+        def on_receive(self, message: Any) -> None:
+            if Flooder.on:
+                self.actor_ref.tell(message)
+
+    async def test() -> None:
+        echo, answers = Echo.start(), []
+
+        def ask() -> None:
+            for number in range(200):
+                sleep(0.001)  # so it has to come in from outside each time
+                answers.append(echo.ask(number, timeout=TEST_S))
+                if not Flooder.on:
+                    return
+
+        for _ in range(100):
+            Flooder.start().tell("on and on")
+        try:
+            await in_thread(ask)  # takes a second; where the loop does not let others in, minutes
+        finally:
+            Flooder.on = False
+        assert answers == list(range(200))
 
     run(test)
 

@@ -23,6 +23,7 @@ from mcp_core.runtime.deadlines import deadlines
 from mcp_core.runtime.exits import GONE, KILLED, NORMAL, ActorGone, Exit, fail_too, tell_down
 from mcp_core.runtime.future import DONE, FAILED, PENDING, Future
 from mcp_core.runtime.inbox import Inbox, Stopped
+from mcp_core.runtime.life import ASLEEP, BUSY, DEAD, DOWN, DYING, EMPTY, IDLE, Ties
 from mcp_core.runtime.messages import BEGIN, Ask, is_system
 from mcp_core.runtime.roll import enrol, next_number, strike, urn
 from mcp_interface.errors import (
@@ -41,19 +42,6 @@ A = TypeVar("A", bound="LightActor")
 
 log = logging.getLogger("pykka")
 
-IDLE: Final = 0
-READY: Final = 1
-"""Has mail and a place in the run queue."""
-BUSY: Final = 2
-DOWN: Final = 3
-"""Between two incarnations; mail waits."""
-ASLEEP: Final = 4
-"""Has left memory; the next message brings it back."""
-DYING: Final = 5
-"""Over as soon as its present handler ends."""
-DEAD: Final = 6
-
-EMPTY: Final = object()
 LATE: Final = "the reply came when nobody waited any more"
 """Why an answer, and not a message, is a dead letter."""
 CALL_TIMEOUT_S: Final = 30.0
@@ -61,25 +49,9 @@ CALL_TIMEOUT_S: Final = 30.0
 _lock = allocate_lock()
 
 
-class Ties:
-    """What only some actors have: a name, a guard, watchers, urgent mail."""
-
-    __slots__ = ("exit", "guard", "name", "observers", "over", "urgent", "wake", "wrap")
-
-    def __init__(self) -> None:
-        self.name = ""
-        self.guard: Callable[[Ref[Any], Exit], bool] | None = None
-        """Asked when an incarnation ends: whether the ref and its mail are kept for another one."""
-        self.wake: Callable[[Ref[Any]], None] | None = None
-        """Called when mail comes for an actor that is asleep."""
-        self.wrap: Callable[[Callable[[Any], Any]], Callable[[Any], Any]] | None = None
-        """Put around the handler of every incarnation, to watch its messages."""
-        self.observers: dict[object, Callable[[Ref[Any], Exit], object]] = {}
-        self.urgent: deque[Any] | tuple[()] = ()
-        """A queue once there has been urgent mail: an empty one takes more than all the rest of an idle actor."""
-        self.exit: Exit | None = None
-        """Why the present incarnation is being killed; None while it is not."""
-        self.over: Exit | None = None
+def log_dead_letter(ref: "Ref[Any]", message: Any, reason: str) -> None:
+    """What a scheduler does with a message that nobody handles, until somebody else wants it."""
+    logging.getLogger(__name__).debug("a message to %s was not handled: %s", ref.label, reason)
 
 
 class Ref(pykka.ActorRef[A]):  # type: ignore[type-var]  # it is one; see `light`

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from pykka.messages import _ActorStop
 
-from mcp_core.runtime.cell import ASLEEP, DEAD, DOWN, DYING, Ref
+from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.exits import SHUTDOWN, Ended, Exit
 from mcp_core.runtime.future import Future
+from mcp_core.runtime.life import ASLEEP, DEAD, DOWN, DYING
 from mcp_core.runtime.light import LightActor, launch
 
 if TYPE_CHECKING:

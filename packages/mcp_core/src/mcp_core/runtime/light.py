@@ -22,6 +22,7 @@ may be coroutines, `on_failure` may not.
 
 import logging
 from _thread import get_ident
+from abc import abstractmethod
 from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
@@ -29,9 +30,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 import pykka
 
 from mcp_core.runtime.adoption import adopted, adopting
-from mcp_core.runtime.cell import EMPTY, IDLE, Ref
+from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.future import Future
 from mcp_core.runtime.inbox import Inbox, Stopped
+from mcp_core.runtime.life import EMPTY, IDLE
 from mcp_core.runtime.loop import present_loop
 from mcp_core.runtime.loop_ref import LoopRef
 from mcp_core.runtime.messages import BEGIN
@@ -157,8 +159,9 @@ class LightActor(PykkaActor):
     def _start_actor_loop(self) -> None:
         launch(self)
 
+    @abstractmethod
     def _find_home(self) -> Any:
-        raise NotImplementedError("use Actor or PoolActor")
+        """What runs it."""
 
     def _handle_failure(
         self,

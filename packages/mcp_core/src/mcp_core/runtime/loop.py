@@ -7,6 +7,7 @@ mailbox is empty, so the order of messages is kept, and nothing is scheduled at 
 
 import asyncio
 import logging
+import sys
 import threading
 from _thread import allocate_lock, get_ident
 from collections import deque
@@ -19,16 +20,10 @@ from types import CoroutineType
 from typing import Any, Final, TypeVar
 
 from mcp_core.runtime import waits
-from mcp_core.runtime.cell import (
-    BUSY,
-    CALL_TIMEOUT_S,
-    EMPTY,
-    IDLE,
-    READY,
-    Ref,
-)
+from mcp_core.runtime.cell import CALL_TIMEOUT_S, Ref, log_dead_letter
 from mcp_core.runtime.exits import KILLED, ActorGone
 from mcp_core.runtime.future import DONE, PENDING, Future
+from mcp_core.runtime.life import BUSY, EMPTY, IDLE, READY
 from mcp_core.runtime.loop_ref import DEPTH, LoopRef
 from mcp_core.runtime.messages import SPECIAL, Ask
 from mcp_core.runtime.parked import CARRIER, Parked, swap_current_task
@@ -43,12 +38,16 @@ BATCH: Final = 16
 """Messages an actor handles before the next one has its turn."""
 SLICE_S: Final = 0.001
 """Seconds the actors run before the event loop does everything else."""
+SWITCH_S: Final = SLICE_S / 4
+"""Seconds until a thread that wants the interpreter makes this one hand it over; for the whole process."""
 CREDIT: Final = 512
 """Asks answered on the stack before the event loop gets a turn."""
 INBOX: Final = 100_000
 """Messages from other threads that may wait for the loop; a thread that sends more waits a little."""
 SPARES: Final = 256
 """Empty queues that are kept for the next actors that need one."""
+CARRIERS: Final = 1024
+"""Tasks that are kept for the next handlers that wait for something, a kilobyte and a half each."""
 
 
 class Loop:
@@ -70,8 +69,9 @@ class Loop:
         self.suspended: dict[Ref[Any], Parked] = {}
         self.turns = 0
         """Turns given so far; a watchdog sees by it whether the loop goes on."""
-        self.dead_letter: Callable[[Ref[Any], Any, str], None] = _log_dead_letter
-        self._spares: list[Parked] = []  # as many as there were handlers on one stack, at the most
+        self.dead_letter: Callable[[Ref[Any], Any, str], None] = log_dead_letter
+        self._spares: list[Parked] = []
+        self._returned: list[Parked] = []
         self._context = Context()
         self._lock = allocate_lock()
         self._ending: AsyncGenerator[None, None] | None = None
@@ -82,7 +82,10 @@ class Loop:
     # -- joining a loop --------------------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Become the scheduler of the running loop of this thread."""
+        """Become the scheduler of the running loop of this thread, and let other threads in more often."""
+        # Between two slices the loop lets the interpreter go and takes it back at once. A thread that waits for it
+        # asks this one to step aside only after nobody let go for the whole interval: with Python's 5 ms, never.
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
         self.loop = asyncio.get_running_loop()
         self.ident = get_ident()
         waits.homes[self.loop] = self
@@ -108,6 +111,7 @@ class Loop:
         self.ready.clear()
         self.urgent.clear()
         self._spares.clear()
+        self._returned.clear()
         self.spare_queues.clear()
 
     # -- from other threads ----------------------------------------------------------------------------------
@@ -313,26 +317,38 @@ class Loop:
         """
         spares, loop = self._spares, self.loop
         parked = spares.pop() if spares else Parked(self)
+        while parked.gate.is_open:  # somebody has cancelled it while it waited here
+            parked = spares.pop() if spares else Parked(self)
         before = swap_current_task(loop, parked.task)
         try:
             awaited = parked.context.run(work.send, None)
         except BaseException as end:
-            if parked.gate.done() or parked.context or parked.task._must_cancel:
-                parked.task.cancel()  # one that was cancelled, or has variables set, is not for the next handler
-            else:
-                spares.append(parked)
+            swap_current_task(loop, before)
+            self._keep(parked)
             if type(end) is StopIteration:
                 return end.value
             raise
-        finally:
-            swap_current_task(loop, before)
+        swap_current_task(loop, before)
         parked.take(work, awaited)
         return parked
 
-    def discard(self, parked: Parked) -> None:
-        """Somebody has cancelled a task that waited for a handler."""
-        if parked in self._spares:
-            self._spares.remove(parked)
+    def _keep(self, parked: Parked) -> None:
+        """A carrier has nothing to carry any more: keep it for the next handler, or let it end."""
+        if len(self._spares) < CARRIERS and parked.is_clean():
+            self._spares.append(parked)
+        else:
+            parked.task.cancel()
+
+    def returned(self, parked: Parked) -> None:
+        """A carrier has carried its handler to the end, and will wait for the next one."""
+        if not self._returned:
+            self.loop.call_soon(self._take_back, context=self._context)
+        self._returned.append(parked)
+
+    def _take_back(self) -> None:
+        returned, self._returned = self._returned, []
+        for parked in returned:
+            self._keep(parked)
 
     # -- for `waits` -----------------------------------------------------------------------------------------
 
@@ -380,10 +396,6 @@ class Loop:
 
 def _closed() -> ActorGone:
     return ActorGone("the event loop of this actor has been closed", "start it on a running one")
-
-
-def _log_dead_letter(ref: Ref[Any], message: Any, reason: str) -> None:
-    log.debug("a message to %s was not handled: %s", ref.label, reason)
 
 
 # -- which loop ------------------------------------------------------------------------------------------------

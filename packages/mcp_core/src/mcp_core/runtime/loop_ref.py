@@ -12,19 +12,10 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from mcp_core.runtime.cell import (
-    ASLEEP,
-    BUSY,
-    CALL_TIMEOUT_S,
-    DEAD,
-    DYING,
-    EMPTY,
-    IDLE,
-    READY,
-    Ref,
-)
+from mcp_core.runtime.cell import CALL_TIMEOUT_S, Ref
 from mcp_core.runtime.exits import KILLED, Exit
 from mcp_core.runtime.future import DONE, FAILED, PENDING, Future, settled
+from mcp_core.runtime.life import ASLEEP, BUSY, DEAD, DYING, EMPTY, IDLE, READY
 from mcp_core.runtime.messages import SPECIAL, Ask
 from mcp_core.runtime.parked import Parked
 from mcp_interface.errors import UmbrellaError

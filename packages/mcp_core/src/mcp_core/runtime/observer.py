@@ -15,7 +15,8 @@ from types import CoroutineType
 from typing import Any, Final, NamedTuple
 
 from mcp_core.runtime import waits
-from mcp_core.runtime.cell import ASLEEP, BUSY, DOWN, IDLE, READY, Ref
+from mcp_core.runtime.cell import Ref
+from mcp_core.runtime.life import ASLEEP, BUSY, DOWN, IDLE, READY
 from mcp_core.runtime.light import PoolActor
 from mcp_core.runtime.outline import content
 from mcp_core.runtime.pool import PoolRef

@@ -17,9 +17,10 @@ from types import CoroutineType
 from typing import Any, Final, TypeVar
 
 from mcp_core.runtime import waits
-from mcp_core.runtime.cell import ASLEEP, BUSY, DEAD, DOWN, DYING, IDLE, Ref
+from mcp_core.runtime.cell import Ref, log_dead_letter
 from mcp_core.runtime.exits import KILLED, Exit
 from mcp_core.runtime.future import DONE, PENDING, Future
+from mcp_core.runtime.life import ASLEEP, BUSY, DEAD, DOWN, DYING, IDLE
 from mcp_core.runtime.messages import SPECIAL, Ask
 from mcp_interface.errors import CallerMistaken, TooMuch
 
@@ -203,7 +204,7 @@ class Pool:
         self.threads = 0
         self.running: dict[int, Ref[Any]] = {}
         """Which actor runs on which thread now."""
-        self.dead_letter: Callable[[Ref[Any], Any, str], None] = _log_dead_letter
+        self.dead_letter: Callable[[Ref[Any], Any, str], None] = log_dead_letter
         self._blocked = 0
         self._ready: SimpleQueue[PoolRef[Any]] = SimpleQueue()
         self._lock = allocate_lock()
@@ -321,7 +322,3 @@ class Pool:
         else:
             if reply is not None:
                 reply._settle(DONE, value)
-
-
-def _log_dead_letter(ref: Ref[Any], message: Any, reason: str) -> None:
-    log.debug("a message to %s was not handled: %s", ref.label, reason)

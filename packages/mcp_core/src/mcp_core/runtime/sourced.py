@@ -8,6 +8,7 @@ def reply(self, message, state, records):
 return state.total
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -36,9 +37,9 @@ class Sourced(Actor, Generic[S]):
         super().__init__()
         self.history = history
 
+    @abstractmethod
     def decide(self, message: Any, state: S) -> Sequence[Event]:
         """What happens because of a message. Must not change the state; to raise is to refuse."""
-        raise NotImplementedError
 
     def reply(self, message: Any, state: S, records: Sequence[Record]) -> Any:
         """What the asker gets, when the events are durable and applied."""

@@ -96,7 +96,9 @@ def begin(me: "Ref[Any]", future: "Future") -> None:
     # Noted before it is looked for: of two that begin on two threads at once, one sees the other.
     _waits.setdefault(me, []).append(future)
     target = future._target
-    chain = None if target is None else _path(target, me)
+    chain = None
+    if target in _waits or target is me:  # most targets wait for nobody
+        chain = _path(target, me)
     if chain is not None:
         end(me, future)
         names = " -> ".join(ref.label for ref in [me, *chain])

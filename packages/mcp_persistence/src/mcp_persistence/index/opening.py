@@ -190,9 +190,9 @@ def _line(ledger: Ledger, recovered: int, note: str) -> str:
     """One line for a person: what the opening found and did."""
     found = ledger.log.found
     streams = sum(1 for head in ledger.state.numbers if head.version)
-    parts = [f"{ledger.log.head:,} events in {streams:,} streams"]
+    parts = [f"{ledger.log.head:,} events in {streams:,} stream{'' if streams == 1 else 's'}"]
     if recovered:
-        parts.append(f"read {recovered:,} again")
+        parts.append(f"the last {recovered:,} were read back from the log")
     if found.torn_bytes:
         parts.append(
             f"cut off an unfinished write of {found.torn_bytes:,} bytes behind position {ledger.log.head:,}"
