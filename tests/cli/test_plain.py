@@ -1,13 +1,22 @@
 """The line-mode REPL, fed from a pipe, against a real node."""
 
+import asyncio
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
+from mcp_cli.attachment import DoorOpener
+from mcp_cli.grammar import Order, parse
+from mcp_cli.invocation import Invocation, Job, Outcome
 from mcp_cli.main import cli
+from mcp_cli.plain import PlainFace
+from mcp_cli.repl import Repl
+from mcp_interface.errors import NodeUnavailable, UmbrellaError
 
 
 def repl(node_dir: Path, text: str, *options: str) -> Result:
@@ -81,7 +90,12 @@ def test_an_earlier_session_is_shown_when_it_is_resumed(node_dir: Path) -> None:
     identifier = first.stderr.split("--resume ")[1].strip()
     assert "> remember the fish" in repl(node_dir, "", "--resume", identifier).stdout
     assert "> remember the fish" in repl(node_dir, "", "--continue").stdout
-    assert "no session is called" in repl(node_dir, "", "--resume", "nothing-like-it").stdout
+
+
+def test_who_resumes_what_does_not_exist_is_told_and_nothing_is_read(node_dir: Path) -> None:
+    done = repl(node_dir, "this is for another session\n", "--plain", "--resume", "nothing-like-it")
+    assert done.exit_code == 4
+    assert "no session is called" in done.stderr and "> this" not in done.stdout
 
 
 def test_a_pipe_into_the_command_itself_is_read_to_its_end(node_dir: Path) -> None:
@@ -97,3 +111,23 @@ def test_a_pipe_into_the_command_itself_is_read_to_its_end(node_dir: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "journal" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_call_that_its_node_did_not_survive_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone() -> Outcome:
+        raise NodeUnavailable("the node is gone", "connect again")
+
+    async def work() -> None:
+        invocation = Invocation()
+        repl = Repl(DoorOpener(invocation), invocation, PlainFace(io.StringIO()))
+        order = parse("/call fs read_file {}")
+        assert isinstance(order, Order)
+
+        async def never(error: UmbrellaError) -> bool:
+            raise AssertionError("nobody waits for a card")
+
+        monkeypatch.setattr(repl, "_has_card", never)
+        with pytest.raises(NodeUnavailable):
+            await repl._do(Job(work=lambda client: gone()), gone(), order)
+
+    asyncio.run(work())

@@ -97,8 +97,8 @@ def report(**given: Any) -> StoreReport:
     [
         ("", ""),
         ("1,203 events in 8 streams", ""),
-        ("1,203 events in 8 streams; read 12 again", "read 12 again"),
-        ("3 events in 1 streams; read 3 again; cut off 512 bytes", "read 3 again; cut off 512 bytes"),
+        ("1,203 events in 8 streams; the last 12 were read back from the log", "the last 12 were read back from the log"),
+        ("3 events in 1 stream; the last 3 were read back from the log; cut off 512 bytes", "the last 3 were read back from the log; cut off 512 bytes"),
     ],
 )
 def test_of_an_opening_only_what_is_out_of_the_ordinary_is_news(found: str, news: str) -> None:
@@ -114,6 +114,9 @@ def test_a_journal_is_told_with_its_size_its_disk_and_why_it_takes_nothing() -> 
     assert told["size"].text == "3.0 MiB in 2 segments"
     assert dict(presenters.storage(report(segments=1)).pairs)["size"].text == "3.0 MiB in 1 segment"
     assert (told["disk"].text, told["disk"].tone) == ("97% in use", "bad")
+    assert (told["holds"].text, told["kind"].text) == ("1,203 events in 8 streams", "an append-only log")
+    one = dict(presenters.storage(report(head=1, streams=1)).pairs)
+    assert one["holds"].text == "1 event in 1 stream"
     assert "make room" in shown.note
     assert "no node runs" in dict(presenters.storage(report(), resting=True).pairs)["journal"].text
 

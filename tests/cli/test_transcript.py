@@ -9,13 +9,15 @@ from mcp_cli.exporting import markdown, plain_lines
 from mcp_cli.transcript import (
     EMPTY,
     Answered,
-    Question,
+    Asked,
+    Permission,
     Remark,
     Said,
     ToolCard,
     Transcript,
     TranscriptView,
     fold,
+    told,
     verdict,
 )
 from mcp_interface.approval import Answer, Approval
@@ -27,6 +29,8 @@ from mcp_interface.events import (
     AssistantMessage,
     Event,
     ExecutionChanged,
+    QuestionAnswered,
+    QuestionAsked,
     SessionChanged,
     SessionCreated,
     SessionEnded,
@@ -42,10 +46,12 @@ from mcp_interface.ids import (
     ExecutionId,
     MessageId,
     PrincipalId,
+    QuestionId,
     SessionId,
     TurnId,
 )
 from mcp_interface.provider import Usage
+from mcp_interface.question import Inquiry, Question, Response
 from mcp_interface.session import Session
 from mcp_interface.store import Record
 from mcp_interface.tool import text_result
@@ -206,14 +212,14 @@ def test_a_question_is_open_until_it_is_answered_and_the_first_answer_counts() -
         timestamp=NOW, approval_id=ASK, answer=Answer(allow=True, remember="session"), by=USER
     )
     no = ApprovalAnswered(timestamp=NOW, approval_id=ASK, answer=Answer(allow=False), by=SYSTEM)
-    assert picture(records(asked)).questions == [APPROVAL]
+    assert picture(records(asked)).approvals == [APPROVAL]
     state = picture(records(asked, yes, no))
-    assert state.questions == []
+    assert state.approvals == []
     [question] = state.blocks
-    assert isinstance(question, Question)
+    assert isinstance(question, Permission)
     assert verdict(question) == "allowed for this session"
     [question] = picture(records(asked, no)).blocks
-    assert isinstance(question, Question)
+    assert isinstance(question, Permission)
     assert verdict(question) == "denied by the node"
 
 
@@ -337,3 +343,41 @@ def test_a_restarted_assistant_says_again_what_it_was_saying() -> None:
     half, note = picture.blocks
     assert isinstance(half, Answered) and half.cut and not half.open
     assert isinstance(note, Remark) and note.text == "the assistant was restarted (killed) and goes on"
+
+
+ASKED = Question(
+    id=QuestionId("question_" + "8" * 32),
+    session_id=SESSION,
+    execution_id=EXECUTION,
+    principal_id=USER,
+    server="desk",
+    tool="book",
+    inquiry=Inquiry(key="trip", kind="form", message="Where to?"),
+    asked_at=NOW,
+    expires_at=NOW + timedelta(hours=1),
+)
+
+
+def reply(response: Response, by: PrincipalId = USER) -> QuestionAnswered:
+    return QuestionAnswered(timestamp=NOW, question_id=ASKED.id, response=response, by=by)
+
+
+def test_what_a_tool_asks_is_open_until_the_first_answer() -> None:
+    asked = QuestionAsked(timestamp=NOW, question=ASKED)
+    yes = reply(Response(action="accept", content={"city": "Bergen"}))
+    assert picture(records(asked)).questions == [ASKED]
+    state = picture(records(asked, yes, reply(Response(action="decline"))))
+    assert state.questions == []
+    [block] = state.blocks
+    assert isinstance(block, Asked) and told(block) == "answered with city: Bergen"
+    [block] = picture(records(asked, reply(Response(action="cancel"), SYSTEM))).blocks
+    assert isinstance(block, Asked) and told(block) == "not answered in time"
+    assert "? desk.book asks 'Where to?': answered with city: Bergen" in plain_lines(state)
+
+
+def test_a_question_that_is_asked_again_replaces_itself_and_ends_with_its_call() -> None:
+    again = Question(**{**{name: getattr(ASKED, name) for name in ASKED.__struct_fields__}, "again": True})
+    asked = [QuestionAsked(timestamp=NOW, question=each) for each in (ASKED, again)]
+    assert picture(records(*asked)).questions == [again]
+    gone = picture(records(*asked, execution("failed", 1, error=Interrupted("gone").body())))
+    assert gone.questions == []

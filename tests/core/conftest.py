@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Assistant, Surroundings
 from mcp_core.agents.tool_executor import Caller, Calls, ToolExecutor
 from mcp_core.agents.worker import Worker
-from mcp_core.gateway.asking import Questions
+from mcp_core.gateway.asking import Approving
 from mcp_core.gateway.execution_index import ExecutionIndex
 from mcp_core.gateway.executions import Executions
 from mcp_core.gateway.guard import Guard
@@ -21,6 +22,7 @@ from mcp_core.gateway.handlers.executions import ExecutionCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
 from mcp_core.gateway.handlers.tools import ToolCommands
 from mcp_core.gateway.passes import Passes
+from mcp_core.gateway.questions import OpenQuestions
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.tool_book import Offered, ToolBook
@@ -141,9 +143,15 @@ class House:
         self.executions = Executions(
             self.sessions, ExecutionIndex(self.journal), bus.pass_by, self.clock, self.entropy
         )
+        self.approving = Approving(
+            desk, self.toolbox, self.sessions, self.book, self.clock, self.entropy, 30.0
+        )
+        self.questions = OpenQuestions(self.sessions, self.clock, self.entropy, 3600.0)
+        self.kept: dict[str, tuple[PrincipalId, str]] = {}
         self.guard = Guard(
             self.kernel,
-            Questions(desk, self.toolbox, self.sessions, self.book, self.clock, self.entropy, 30.0),
+            self.approving,
+            self.questions,
             self.toolbox,
             self.book,
             audit,
@@ -152,6 +160,8 @@ class House:
             self.clock,
             self.entropy,
             self.executions.pass_by,
+            self.executions.aside,
+            self._keep_whole,
             5.0,
             self.directory.is_active,
         )
@@ -159,6 +169,11 @@ class House:
         self.provider: Provider | None = None
         self.owner = PrincipalId(new_id("user", SeededEntropy(7)))
         self.router = Router(self.directory, Passes(self.kernel), self.groups, self.letters, self.telemetry)
+
+    async def _keep_whole(self, owner: PrincipalId, whole: bytes, mime_type: str) -> str:
+        uri = f"blob:{len(self.kept)}"
+        self.kept[uri] = (owner, whole.decode())
+        return uri
 
     async def open(self) -> None:
         await self.book.load()
@@ -170,9 +185,14 @@ class House:
         self.directory.offer(
             "tool_executor", lambda record: ToolExecutor(self.executions, self.running_calls)
         )
+        self.found = await self.sessions.load()
+        self.recovered, self.waiting = self.found.settled, self.found.waiting
+        for session_id, calls in self.found.calls.items():
+            self.executions.take_up(session_id, calls)
         await self.directory.load()
-        executor = await self.directory.spawn("tool_executor", f"executor-{self.journal.epoch}")
-        self.caller = Caller(self.router, executor.id, self.clock, self.entropy)
+        find = partial(self.directory.only, "tool_executor", "executor")
+        await find()
+        self.caller = Caller(self.router, find, self.clock, self.entropy)
         self.offered = Offered(self.toolbox, self.book)
         around = Surroundings(
             sessions=self.sessions,
@@ -184,16 +204,17 @@ class House:
             clock=self.clock,
             entropy=self.entropy,
             max_steps=5,
+            stopping=lambda: self.executions.stopping,
         )
         self.directory.offer("llm", lambda record: Assistant(record, around))
         self.agents = AgentCommands(
             self.directory, self.sessions, self.kernel, self.toolbox, self.book, self.owner
         )
         self.calls = ExecutionCommands(
-            self.executions, self.sessions, self.directory, self.caller, self.owner
+            self.executions, self.questions, self.sessions, self.directory, self.caller, self.owner
         )
         self.tools = ToolCommands(self.toolbox, self.book, self.kernel, self.owner)
-        self.recovered, self.waiting = await self.sessions.load()
+        self.executions.go_on(self.caller.call, self._connected)
         self.commands = SessionCommands(
             self.sessions,
             self.directory,
@@ -201,6 +222,8 @@ class House:
             self.caller,
             self.kernel,
             self.desk,
+            self.approving,
+            self.questions,
             self.journal,
             self.clock,
             self.entropy,
@@ -208,10 +231,15 @@ class House:
 
     async def close(self) -> None:
         await self.executions.close()
+        await self.questions.close()
+        await self.approving.close()
         await self.agent_actors.close(5.0)
         await self.session_actors.close(5.0)
         await self.directory.close()
         await self.bus.close()
+
+    async def _connected(self, server: str) -> None:
+        """Nothing has to be waited for: what is called here is built in, or a host of the test's own."""
 
     def script(self, *answers: Sequence[Chunk]) -> ScriptedProvider:
         self.provider = ScriptedProvider(answers)

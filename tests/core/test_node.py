@@ -209,6 +209,7 @@ def test_servers_are_remembered_with_their_references_unexpanded(tmp_path: Path)
             "http",
             "db",
             "shell",
+            "assistant",
         ]
 
     for work in (before, after, last):
@@ -374,3 +375,16 @@ def test_a_stop_journals_the_end_of_what_runs_and_leaves_no_process(tmp_path: Pa
 
     script.unlink()
     with_node(place, after)
+
+
+def test_a_tree_of_actors_that_gives_up_is_told_and_ends_the_node(tmp_path: Path) -> None:
+    async def work() -> None:
+        node, told = Node(Settings.load(tmp_path, {})), []
+        node.telemetry.attach("mcp.supervisor.given_up", lambda name, numbers, names: told.append(names))
+        async with node._system() as system:
+            system.tree.give_up(RuntimeError("boom"))
+            async with asyncio.timeout(5):
+                await node.stopped()
+        assert told == [{"supervisor": "node", "reason": "RuntimeError('boom')"}]
+
+    asyncio.run(work())

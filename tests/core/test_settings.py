@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_core.settings import CONFIG, DatabaseSource, Settings, read_databases
+from mcp_core.settings import CONFIG, DatabaseSource, Settings, read_databases, read_entrance
 from mcp_interface.errors import CallerMistaken
 
 GOOD = """
@@ -86,3 +86,34 @@ def test_no_value_of_the_file_or_the_environment_is_shown(tmp_path: Path) -> Non
     databases = load(tmp_path, GOOD.replace("${SALES_PASSWORD}", "hunter2"))
     settings = Settings(data_dir=tmp_path, databases=databases, environ={"X": "hunter2"})
     assert "hunter2" not in f"{settings!r} {settings.databases!r} {settings.__rich_repr__()}"
+
+
+def test_who_may_come_in_without_a_key_is_read_from_the_configuration(tmp_path: Path) -> None:
+    mcp, oauth = read_entrance(tmp_path)
+    assert mcp.anonymous_principal is None and oauth is None
+    person = "user_" + "1" * 32
+    (tmp_path / "config.toml").write_text(
+        f'[mcp]\nanonymous_principal = "{person}"\n'
+        '[oauth]\nissuer = "https://issuer.example.org"\naudience = "https://example.org/mcp"\n'
+        f'jwks = "/etc/keys.json"\n[oauth.principals]\n"ann" = "{person}"\n'
+    )
+    mcp, oauth = read_entrance(tmp_path)
+    assert mcp.anonymous_principal == person
+    assert oauth is not None and oauth.principals == {"ann": person}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[mcp]\nanonymous_principal = "agent_1"',
+        "[mcp]\nopen = true",
+        '[oauth]\nissuer = "https://x"\naudience = "y"',
+        '[oauth]\nissuer = "ftp://x"\naudience = "y"\njwks = "/k"',
+        '[oauth]\nissuer = "https://x"\naudience = "y"\njwks = "keys.json"',
+        '[oauth]\nissuer = "https://x"\naudience = "y"\njwks = "/k"\nprincipals = { ann = "everybody" }',
+    ],
+)
+def test_an_entrance_that_breaks_a_rule_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(CallerMistaken, match=r"config\.toml"):
+        read_entrance(tmp_path)

@@ -26,14 +26,14 @@ class NodeProcess:
         self.clients: list[SocketClient] = []
         self.process: subprocess.Popen[bytes] | None = None
 
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "mcp_core", "--data-dir", str(self.place.root)]
+
     async def start(self) -> None:
         self.place.make()
         with self.place.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mcp_core", "--data-dir", str(self.place.root)],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self._environ},
+                self.command(), stdout=log, stderr=log, env={**os.environ, **self._environ}
             )
         async with asyncio.timeout(START_SECONDS):
             while not await answers(self.place):

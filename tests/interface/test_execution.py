@@ -6,9 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_interface import Execution, ExecutionChanged, InvalidRecord, ToolCall, advance_execution, text_result
+from mcp_interface import (
+    Execution,
+    ExecutionChanged,
+    Inquiry,
+    InvalidRecord,
+    Question,
+    QuestionAnswered,
+    QuestionAsked,
+    Response,
+    ToolCall,
+    advance_execution,
+    advance_questions,
+    text_result,
+)
 from mcp_interface.errors import CODES, ErrorBody
-from mcp_interface.ids import ExecutionId, PrincipalId, SessionId
+from mcp_interface.ids import ExecutionId, PrincipalId, QuestionId, SessionId
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 E = ExecutionId("exec_" + "1" * 32)
@@ -102,3 +115,43 @@ def test_a_record_that_breaks_a_rule_names_it(changes: dict[str, object], rule: 
     with pytest.raises(InvalidRecord) as caught:
         Execution(**{**fields, **changes}).validate()  # type: ignore[arg-type]
     assert caught.value.rule == rule
+
+
+def question(key: str, execution_id: ExecutionId = E) -> QuestionAsked:
+    asked = Question(
+        id=QuestionId(key),
+        session_id=S,
+        execution_id=execution_id,
+        principal_id=U,
+        server="git",
+        tool="log",
+        inquiry=Inquiry(key="which", kind="form"),
+        asked_at=NOW,
+        expires_at=NOW + timedelta(days=1),
+    )
+    return QuestionAsked(timestamp=NOW, question=asked)
+
+
+def answer(key: str) -> QuestionAnswered:
+    return QuestionAnswered(
+        timestamp=NOW, question_id=QuestionId(key), response=Response(action="decline"), by=U
+    )
+
+
+def test_the_questions_of_a_call_are_those_that_are_open() -> None:
+    execution = advance_execution(None, event("started", call=CALL))
+    other = ExecutionId("exec_" + "9" * 32)
+    for each, left in (
+        (question("q1"), ["q1"]),
+        (question("q1"), ["q1"]),
+        (question("q2"), ["q1", "q2"]),
+        (question("q3", other), ["q1", "q2"]),
+        (answer("q1"), ["q2"]),
+        (answer("q3"), ["q2"]),
+    ):
+        execution = advance_questions(execution, each)
+        execution.validate()
+        assert execution.questions == left
+    ended = advance_execution(execution, event("completed", 8, result=text_result("x")))
+    assert ended.questions == [] and advance_questions(ended, question("q4")) == ended
+    assert advance_execution(execution, failed("interrupted")).questions == []

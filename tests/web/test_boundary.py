@@ -18,7 +18,7 @@ def request(
 ) -> dict[str, Any]:
     given = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
     encoded = [(name.encode(), value.encode()) for name, value in given.items()]
-    return {"type": kind, "method": method, "headers": encoded}
+    return {"type": kind, "method": method, "path": "/api/sessions", "headers": encoded}
 
 
 def refused(scope: dict[str, Any], boundary: Boundary | None = None) -> str:
@@ -70,6 +70,15 @@ def test_a_page_that_logs_in_needs_the_header_too() -> None:
 
 def test_a_bearer_token_needs_no_header_because_no_page_sends_it_by_itself() -> None:
     assert refused(request("POST", authorization="Bearer k")) == ""
+
+
+def test_the_mcp_endpoint_keeps_foreign_pages_from_reading_too_and_takes_no_cookie() -> None:
+    for path in ("/mcp", "/mcp/some"):
+        for method in ("GET", "POST", "DELETE"):
+            scope = {**request(method, origin="http://evil.example.com"), "path": path}
+            assert refused(scope) == "origin_not_allowed"
+        assert refused({**request("POST", origin="http://127.0.0.1:8420"), "path": path}) == ""
+    assert refused({**request("POST", origin="http://127.0.0.1:8420"), "path": "/mcpx"})
 
 
 def test_reading_needs_nothing_special() -> None:

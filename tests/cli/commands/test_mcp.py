@@ -32,7 +32,7 @@ def test_an_import_says_what_it_did_not_use(umbrella: Callable[..., Any], tmp_pa
     umbrella("mcp", "remove", "noted")
 
 
-def test_an_imported_secret_reaches_the_server_and_never_the_disk(
+def test_an_imported_secret_reaches_the_server_and_lies_on_the_disk_only_encrypted(
     umbrella: Callable[..., Any], tmp_path: Path, node_dir: Path
 ) -> None:
     file, seen = tmp_path / "mcp.json", tmp_path / "seen"
@@ -42,11 +42,13 @@ def test_an_imported_secret_reaches_the_server_and_never_the_disk(
     file.write_text(json.dumps({"mcpServers": {"kept": entry}}))
     found = umbrella("mcp", "import", str(file))
     assert found.exit_code == 0, found.output
-    assert "UMBRELLA_KEPT_API_KEY" in found.output and "spelled-out-secret" not in found.output
+    assert "kept/API_KEY" in found.output and "spelled-out-secret" not in found.output
     assert seen.read_text() == "spelled-out-secret"
     written = [path.read_bytes() for path in node_dir.rglob("*") if path.is_file()]
     assert written and not any(b"spelled-out-secret" in content for content in written)
+    assert "kept/API_KEY" in umbrella("secret", "list").output
     assert umbrella("mcp", "remove", "kept").exit_code == 0
+    assert umbrella("secret", "remove", "kept/API_KEY").exit_code == 0
 
 
 def test_a_secret_on_the_command_line_is_refused_with_the_reference_to_write(
@@ -54,5 +56,5 @@ def test_a_secret_on_the_command_line_is_refused_with_the_reference_to_write(
 ) -> None:
     refused = umbrella("mcp", "add", "spelled", "--env", "TOKEN=hunter2-and-more", "--", "no-such-command")
     assert refused.exit_code == 2
-    assert "${TOKEN}" in refused.output and "hunter2" not in refused.output
+    assert "${secret:spelled/TOKEN}" in refused.output and "hunter2" not in refused.output
     assert "spelled" not in umbrella("mcp", "list").output

@@ -18,6 +18,7 @@ from mcp_cli.main import cli
 PATIENCE_S = 30.0
 SERVERS = itertools.count(1)
 SERVER = Path(__file__).parent / "echo_server.py"
+DESK = Path(__file__).parents[2] / "desk_server.py"
 
 needs_tmux = pytest.mark.skipif(
     shutil.which("tmux") is None and not os.environ.get("CI"), reason="tmux is not installed"
@@ -113,5 +114,33 @@ def test_a_node_that_is_killed_comes_back_and_nothing_is_shown_twice(terminal: T
     terminal.sends("anybody there?")
     text = terminal.sees("▌ anybody there?", "no language model")
     assert text.count("● fs.list_directory") == 1
+    terminal.press("C-d")
+    terminal.sees("Come back: umbrella")
+
+
+@needs_tmux
+def test_a_question_survives_the_node_is_answered_after_its_restart_and_watched_to_the_end(
+    terminal: Terminal, place: Path
+) -> None:
+    umbrella = f"{Path(sys.executable).parent / 'umbrella'} --data-dir {place}"
+    terminal.sends(umbrella)
+    terminal.sees("connected")
+    terminal.sends(f"/mcp add desk -- {sys.executable} {DESK}")
+    terminal.sees("see them: /mcp tools desk")
+    terminal.sends("/call desk book {} --detach")
+    terminal.sees("desk.book asks", "Where do you want to go?", "City *")
+    os.kill(int((place / "node.lock").read_text()), signal.SIGKILL)
+    terminal.sees("the node died", "attached again")
+    terminal.sees("desk.book asks", "1 waiting for you", "Ctrl+S")
+    terminal.press("Escape")
+    terminal.sees("Tab to answer")
+    terminal.sends("/answer")
+    terminal.until(lambda text: "Tab to answer" not in text)
+    terminal.press("Enter")
+    terminal.types("Bergen")
+    terminal.press("C-s")
+    terminal.sees("● desk.book", "booked 2 to Bergen")
+    terminal.sends("/tasks")
+    terminal.sees("execution", "desk.book", "success")
     terminal.press("C-d")
     terminal.sees("Come back: umbrella")

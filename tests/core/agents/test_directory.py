@@ -2,15 +2,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.agents.worker import Worker
 from mcp_interface.address import parse_resource
 from mcp_interface.agent import Ok
 from mcp_interface.capability import GrantOptions
+from mcp_interface.commands import CreateSession, PostMessage
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, NotFound
 from mcp_interface.ids import MessageId, PrincipalId
+from mcp_interface.provider import Finished, TextChunk
 from mcp_interface.testing import START, EchoAgent, MemoryStore
 
 
@@ -149,5 +153,53 @@ def test_any_agent_can_be_hosted(open_house: Callable[..., Any]) -> None:
             agent = await house.directory.spawn("export")
             assert isinstance(await EchoAgent().init({}), Ok)
             assert await house.directory.ref(agent.id).call(letter(agent.id, "echo")) is not None
+
+    asyncio.run(scenario())
+
+
+def test_whoever_tells_an_agent_nonsense_does_not_end_it(open_house: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            session = await house.commands.create(house.owner, CreateSession())
+            assistant = house.directory.listed(session.id)[0]
+            ref = house.directory.ref(assistant.id)
+            for nonsense in (letter(assistant.id, {"shape": "unknown"}), "no envelope at all"):
+                ref.tell(nonsense)
+            with pytest.raises(CallerMistaken, match="Begin and Cancel"):
+                await house.router.ask(msgspec.structs.replace(letter(assistant.id), sender=house.owner))
+            assert house.directory.get(assistant.id).restarts == 0
+            house.script([TextChunk("still here"), Finished(stop_reason="end")])
+            await house.commands.post(house.owner, PostMessage(session_id=session.id, text="hello"))
+            assert any(
+                getattr(each.event, "text", "") == "still here" for each in await house.turn(session.id)
+            )
+
+    asyncio.run(scenario())
+
+
+def test_an_executor_that_was_given_up_is_replaced_at_the_next_call(open_house: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            first = next(agent for agent in house.directory.listed() if agent.type == "tool_executor")
+            ref = house.directory.ref(first.id)
+            while house.directory.is_active(PrincipalId(first.id)):  # until its supervisor has had enough
+                ref.kill()
+                await asyncio.sleep(0)
+            session = await house.commands.create(house.owner, CreateSession())
+            calls = [
+                ToolRequest(
+                    session_id=session.id,
+                    principal_id=house.owner,
+                    server="text",
+                    tool="count_words",
+                    arguments={"text": "one two"},
+                    may_ask=True,
+                )
+                for _ in range(3)
+            ]
+            outcomes = await asyncio.gather(*map(house.caller.call, calls))
+            assert [outcome.result.text for outcome in outcomes] == ["2"] * 3
+            alive = [agent.id for agent in house.directory.listed() if agent.type == "tool_executor"]
+            assert len(alive) == 1 and alive != [first.id]
 
     asyncio.run(scenario())

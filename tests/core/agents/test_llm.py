@@ -18,6 +18,7 @@ from mcp_interface.provider import (
     Usage,
 )
 from mcp_interface.store import Record
+from mcp_interface.testing import MemoryStore
 
 
 def says(text: str) -> list[Chunk]:
@@ -66,6 +67,30 @@ def test_a_conversation_with_two_tool_calls_reaches_its_end(open_house: Callable
             assert outputs == {"one": "2", "two": "3"}
             final = [record.event for record in records if isinstance(record.event, AssistantMessage)][-1]
             assert final.text == "two and three" and final.usage.output_tokens == 4
+
+    asyncio.run(scenario())
+
+
+def test_among_hundreds_of_tools_the_model_searches_and_then_calls(
+    open_house: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_core.agents.choice.FEW_BYTES", 10)  # so that the few of the house are too many
+
+    async def scenario() -> None:
+        async with open_house() as house:
+            provider = house.script(
+                wants(("one", "find_tools", {"query": "how many words"})),
+                wants(("two", "text__count_words", {"text": "a b"})),
+                says("two"),
+            )
+            records = await _converse(house)
+            assert ended(records).status == "completed"
+            offered = [[tool.name for tool in asked.tools] for asked in provider.asked]
+            assert offered[0] == ["find_tools"]
+            assert "text__count_words" in offered[1]
+            outputs = [output.text for said in provider.asked[2].messages for output in said.tool_outputs]
+            assert "text__count_words" in outputs[0]
+            assert outputs[1] == "2"
 
     asyncio.run(scenario())
 
@@ -189,6 +214,26 @@ def test_cancelling_keeps_what_was_already_said(open_house: Callable[..., Any]) 
             async with asyncio.timeout(5):
                 while await house.commands.cancel(house.owner, CancelTurn(session_id=session.id)):
                     await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+
+
+def test_a_turn_that_the_stop_of_the_node_cuts_off_says_so(open_house: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        async with open_house(store) as house:
+            house.provider = Slow()
+            session = await house.commands.create(house.owner, CreateSession())
+            follower = house.bus.follow(session.id)
+            await house.commands.post(house.owner, PostMessage(session_id=session.id, text="hello"))
+            async with asyncio.timeout(5):
+                async for notice in follower:
+                    if isinstance(notice, TextDelta):
+                        break
+        async with open_house(store) as house:
+            end = ended(await house.journal.read(f"session:{session.id}"))
+            assert end.status == "interrupted" and end.error is not None
+            assert end.error.message == "the node was stopped in the middle of this turn"
 
     asyncio.run(scenario())
 

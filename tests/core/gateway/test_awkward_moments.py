@@ -53,7 +53,7 @@ class FullForEnds(MemoryStore):
 def test_an_end_that_is_owed_outlives_the_actor_of_its_session(
     open_house: Houses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_core.gateway.sessions.OWED_AGAIN_S", 0.01)
+    monkeypatch.setattr("mcp_core.gateway.session_actor.OWED_AGAIN_S", 0.01)
 
     async def scenario() -> None:
         tool, store = Slow(), FullForEnds()
@@ -76,7 +76,7 @@ def test_an_end_that_is_owed_outlives_the_actor_of_its_session(
 def test_an_end_that_is_refused_while_its_session_goes_to_rest_is_recorded_later(
     open_house: Houses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_core.gateway.sessions.OWED_AGAIN_S", 0.01)
+    monkeypatch.setattr("mcp_core.gateway.session_actor.OWED_AGAIN_S", 0.01)
 
     async def scenario() -> None:
         tool, store = Slow(), FullForEnds()
@@ -100,7 +100,7 @@ def test_an_end_that_is_refused_while_its_session_goes_to_rest_is_recorded_later
 def test_a_session_killed_while_it_records_the_end_of_a_call_records_it(
     open_house: Houses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_core.gateway.sessions.OWED_AGAIN_S", 0.01)
+    monkeypatch.setattr("mcp_core.gateway.session_actor.OWED_AGAIN_S", 0.01)
 
     async def scenario(after: bool) -> None:
         tool, store = Slow(), Held()
@@ -230,7 +230,7 @@ def test_a_call_is_made_by_its_principal_and_ended_by_no_agent(open_house: House
             worker = await house.directory.spawn("worker")
             for payload in (request(session, house.owner), EndCalls(session.id)):
                 with pytest.raises(NotPermitted):
-                    await (await house.router.ask(house.caller._envelope(payload, worker.id, session.id)))
+                    await (await house.caller._ask(payload, worker.id, session.id))
             assert not tool.runs
 
     run(scenario)

@@ -405,18 +405,16 @@ def test_a_result_that_is_no_data_ends_as_failed(open_house: Houses) -> None:
     asyncio.run(scenario())
 
 
-def test_a_result_that_is_too_large_is_cut_and_says_so(
-    open_house: Houses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mcp_core.gateway.guard.MAX_RESULT", 1000)
-
+def test_a_result_that_is_too_large_is_kept_whole_and_referred_to(open_house: Houses) -> None:
     async def scenario() -> None:
-        tool = Slow("ü" * 5000)
+        tool = Slow("ü" * 3_000_000)
         tool.go.set()
         async with open_house(tools=[tool]) as house:
             session = await house.commands.create(house.owner, CreateSession())
             outcome = await house.caller.call(request(session, house.owner))
-            assert outcome.result.text.startswith("ü") and "cut" in outcome.result.text
+            link, note, first = outcome.result.content
+            assert link["uri"] in note["text"] and first["text"].startswith("ü")
+            assert house.kept == {link["uri"]: (house.owner, "ü" * 3_000_000)}
             (_, completed) = await events(house, session, ExecutionChanged)
             assert completed.result == outcome.result
 

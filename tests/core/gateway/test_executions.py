@@ -59,9 +59,10 @@ class Held:
         self.ended: list[dict[str, Any]] = []
         self.peak = 0
         self.stubborn = False
+        self.read_only = True
 
     def info(self) -> ToolInfo:
-        return ToolInfo(server="held", name="wait", parameters={"type": "object"}, read_only=True)
+        return ToolInfo(server="held", name="wait", parameters={"type": "object"}, read_only=self.read_only)
 
     def validate_args(self, args: dict[str, Any]) -> None:
         pass
@@ -416,20 +417,40 @@ def test_what_breaks_on_the_way_to_the_tool_is_journaled_and_holds_nothing(
     in_a_house(open_house, work)
 
 
-def test_a_node_that_is_stopping_takes_no_call(open_house: Callable[..., Any]) -> None:
-    async def work(house: Any, tool: Held, ask: Ask) -> None:
-        house.executions._at_once = 1
-        started = [await ask(held(number)) for number in range(2)]
-        await until(lambda: asyncio.sleep(0, tool.began))
-        await house.executions.close()
-        for each in started:
-            found = await ended(ask, each)
-            assert found.status == "INTERRUPTED" and "the node stopped" in found.error.message
-        with pytest.raises(NodeUnavailable):
-            await ask(held(2))
-        await all_left(house)
+@pytest.mark.parametrize("harmless", [True, False])
+def test_a_node_that_is_stopping_takes_no_call_and_leaves_what_goes_on_to_the_next(
+    open_house: Callable[..., Any], harmless: bool
+) -> None:
+    async def scenario() -> None:
+        store, tool = MemoryStore(), Held()
+        tool.read_only = harmless
+        async with open_house(store, tools=[tool]) as house:
+            house.executions._at_once = 1
+            ask = house.calls.handlers()
+            started = [await ask[StartExecution](house.owner, held(number)) for number in range(2)]
+            await until(lambda: asyncio.sleep(0, tool.began))
+            await house.executions.close()
+            with pytest.raises(NodeUnavailable):
+                await ask[StartExecution](house.owner, held(2))
+            await all_left(house)
+            seen = [
+                (await ask[GetExecution](house.owner, GetExecution(execution_id=each.id))).status
+                for each in started
+            ]
+            assert seen == ["RUNNING" if harmless else "INTERRUPTED", "PENDING"]
+        tool.go.set()
+        async with open_house(store, tools=[tool]) as house:
+            get = house.calls.handlers()[GetExecution]
+            ends = [
+                await get(house.owner, GetExecution(execution_id=each.id, wait_s=LONG)) for each in started
+            ]
+            assert [each.status for each in ends] == ["SUCCESS" if harmless else "INTERRUPTED", "SUCCESS"]
+            if not harmless:
+                assert "the node stopped" in ends[0].error.message
+            runs = [args["n"] for args in tool.began]
+            assert runs == ([0, 0, 1] if harmless else [0, 1])
 
-    in_a_house(open_house, work)
+    run(scenario)
 
 
 @given(steps=st.lists(DEEDS, max_size=25))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mcp_core.agents.tool_executor import ToolRequest
-from mcp_core.gateway.guard import denial
+from mcp_core.gateway.rights import denial
 from mcp_interface.address import tool_resource
 from mcp_interface.approval import Answer
 from mcp_interface.capability import Facts, Need, Verdict
@@ -246,7 +246,7 @@ def test_a_broken_audit_denies(open_house: Callable[..., Any]) -> None:
     asyncio.run(scenario())
 
 
-def test_what_an_earlier_process_left_open_is_settled_as_interrupted(
+def test_what_ran_in_an_earlier_process_is_interrupted_and_what_waits_for_a_person_goes_on(
     open_house: Callable[..., Any],
 ) -> None:
     async def scenario() -> None:
@@ -261,9 +261,12 @@ def test_what_an_earlier_process_left_open_is_settled_as_interrupted(
             async with open_house(store, tools=[Stubborn()]) as successor:  # as after a kill -9
                 assert successor.recovered == 1
                 state = await successor.sessions.state(session.id)
-                assert not state.running and not state.asked
+                (waiting,) = state.running
+                (asked,) = state.asked
+                assert state.asked[asked].approval.execution_id == waiting
+                assert [each.id for each in successor.desk.pending()] == [asked]
                 events = await _executions(successor, session.id)
-                assert [event.status for event in events] == ["started", "failed"]
+                assert [event.status for event in events] == ["started", "queued", "failed"]
                 assert events[-1].error is not None and events[-1].error.code == "interrupted"
             for task in (running, asking):
                 task.cancel()

@@ -120,7 +120,7 @@ def test_what_ends_while_the_start_is_journaled_does_not_run(
                     elif how == "the agent":
                         await house.directory.stop(agent.id, "enough")
                     else:
-                        house.guard._is_active = lambda principal: principal != agent.id
+                        house.guard._rights.is_active = lambda principal: principal != agent.id
                 return added
 
             house.sessions.add = slow

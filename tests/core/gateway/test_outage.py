@@ -21,7 +21,7 @@ ANSWER = [TextChunk(text="hello"), Finished(stop_reason="end_turn")]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_core.gateway.sessions.OWED_AGAIN_S", 0.01)
+    monkeypatch.setattr("mcp_core.gateway.session_actor.OWED_AGAIN_S", 0.01)
     monkeypatch.setattr("mcp_core.agents.llm.JOURNAL_AGAIN_S", 0.01)
     monkeypatch.setattr("mcp_core.gateway.handlers.sessions.WAKE_AGAIN_S", 0.01)
 

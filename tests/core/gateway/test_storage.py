@@ -50,9 +50,12 @@ def ask(store: Told, who: PrincipalId, command: Any) -> Any:
     return asyncio.run(commands.handlers()[type(command)](who, command))
 
 
-def test_whoever_is_let_in_may_see_how_the_journal_is_and_check_it() -> None:
-    assert ask(Told(), GUEST, GetStorage()) == WELL
-    check = ask(Told(), GUEST, VerifyStorage())
+def test_the_owner_may_see_how_the_journal_is_and_check_it_and_nobody_else() -> None:
+    for command in (GetStorage(), VerifyStorage()):
+        with pytest.raises(NotPermitted):
+            ask(Told(), GUEST, command)
+    assert ask(Told(), OWNER, GetStorage()) == WELL
+    check = ask(Told(), OWNER, VerifyStorage())
     assert (check.ok, check.events, check.problem) == (True, 7, "")
 
 
@@ -89,7 +92,7 @@ def test_many_who_ask_cost_one_reading_and_one_who_leaves_does_not_end_it() -> N
         store = Told()
         store.may_end.clear()
         commands = StorageCommands(store, OWNER, JOURNAL)
-        asking = [asyncio.create_task(commands.verify(GUEST, VerifyStorage())) for _ in range(5)]
+        asking = [asyncio.create_task(commands.verify(OWNER, VerifyStorage())) for _ in range(5)]
         await asyncio.sleep(0)
         asking[0].cancel()
         await asyncio.gather(asking[0], return_exceptions=True)
@@ -97,7 +100,7 @@ def test_many_who_ask_cost_one_reading_and_one_who_leaves_does_not_end_it() -> N
         checks = await asyncio.gather(*asking[1:])
         assert all(check.ok for check in checks)
         assert store.readings == 1
-        await commands.verify(GUEST, VerifyStorage())
+        await commands.verify(OWNER, VerifyStorage())
         assert store.readings == 2, "a later question is answered anew"
 
     asyncio.run(scenario())
@@ -131,22 +134,22 @@ def test_damage_that_was_found_stays_in_health_and_status_until_a_verification_f
         commands = StorageCommands(store, OWNER, JOURNAL)
         assert (await commands.check()).status == "ok", "nothing was verified yet"
         store.verdict = StorageCorrupt("position 5 was changed", "restore from a backup")
-        found = await commands.verify(GUEST, VerifyStorage())
+        found = await commands.verify(OWNER, VerifyStorage())
         check = await commands.check()
         assert (check.name, check.status, check.remedy) == ("journal", "error", found.remedy)
-        assert (await commands.status(GUEST, GetStorage())).damage == "position 5 was changed"
+        assert (await commands.status(OWNER, GetStorage())).damage == "position 5 was changed"
         assert (await commands.rebuild(OWNER, RebuildStorage())).damage == "position 5 was changed"
         assert "position 5 was changed" in check.detail
         store.told = StoreReport(kind="memory", state="read_only", reason="no room", head=7, streams=2)
         assert "no room" in (await commands.check()).detail, "the one trouble does not hide the other"
         store.told, store.verdict = WELL, StorageUnavailable("the disk is gone")
         with pytest.raises(StorageUnavailable):
-            await commands.verify(GUEST, VerifyStorage())
+            await commands.verify(OWNER, VerifyStorage())
         assert (await commands.check()).status == "error", "one that was broken off says nothing"
         store.verdict = 7
-        await commands.verify(GUEST, VerifyStorage())
+        await commands.verify(OWNER, VerifyStorage())
         assert (await commands.check()).status == "ok"
-        assert await commands.status(GUEST, GetStorage()) == WELL
+        assert await commands.status(OWNER, GetStorage()) == WELL
 
     asyncio.run(scenario())
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_core.gateway.handlers.paging import page_of, position_of
+from mcp_core.gateway.handlers.paging import page_behind, page_of, position_of
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.runtime.breaker import Breakers
 from mcp_interface.errors import CallerMistaken, NotFound
@@ -55,3 +55,32 @@ def test_pages_put_together_are_the_list(items: list[int], limit: int) -> None:
         page = page_of(items, limit, page.cursor)
         found = found + page.items
     assert found == items
+
+
+@pytest.mark.parametrize("cursor", ["", "1", ".x", "²1.x", "-1.x", "1 .x", "9" * 19 + ".x", "made up"])
+def test_a_place_that_is_not_ours_is_the_callers_mistake(cursor: str) -> None:
+    with pytest.raises(CallerMistaken, match="cursor"):
+        page_behind([(1, "x")], lambda item: item, 1, cursor)
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 5), st.sampled_from("abcd")), min_size=1),
+    st.integers(1, 4),
+    st.booleans(),
+    st.data(),
+)
+def test_what_is_there_all_the_time_is_on_one_page_whatever_comes_and_goes(
+    items: set[tuple[int, str]], limit: int, falling: bool, data: st.DataObject
+) -> None:
+    stays = data.draw(st.sets(st.sampled_from(sorted(items))))
+    found: list[tuple[int, str]] = []
+    cursor, present = None, items
+    while True:
+        page = page_behind(
+            sorted(present, reverse=falling), lambda item: item, limit, cursor, falling=falling
+        )
+        found += page.items
+        if (cursor := page.cursor) is None:
+            break
+        present = stays | data.draw(st.sets(st.sampled_from(sorted(items))))
+    assert len(found) == len(set(found)) and stays <= set(found)

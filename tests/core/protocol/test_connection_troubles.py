@@ -247,7 +247,7 @@ def test_the_deadline_of_a_call_cancels_it_on_the_server(open_host, modern, tmp_
     async def work() -> None:
         async with open_host(exam=modern) as host:
             with pytest.raises(DeadlineExceeded):
-                await host.call("exam", "wait", {"marker": str(marker)}, timeout=1.0)
+                await host.call("exam", "hang", {"marker": str(marker)}, timeout=2.0)
             await until(lambda: marker.read_text() == "cancelled")
 
     run(work)

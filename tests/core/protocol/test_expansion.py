@@ -1,12 +1,15 @@
 """References in a server's specification."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_core.protocol import expand
-from mcp_interface.errors import ServerUnavailable
-from mcp_interface.server import ServerSpec
+from mcp_core.protocol.expansion import references, resolve, secret_references
+from mcp_interface.errors import NotFound, ServerUnavailable
+from mcp_interface.server import Authorization, ServerSpec
 
 
 def test_references_are_replaced_in_every_field() -> None:
@@ -55,3 +58,80 @@ def test_no_value_survives_redaction(value: str, around: str) -> None:
     if value not in "${KEY}" and value not in around:
         assert value not in ready.redact(f"a {value}{value} b")
     assert value not in repr(ready) or value in "Expanded(1 variables)"
+
+
+# -- secrets of the vault ----------------------------------------------------------------------------------
+
+
+class Kept:
+    """A vault in memory."""
+
+    kept_in = "file"
+
+    def __init__(self, **secrets: str) -> None:
+        self._secrets = secrets
+
+    async def put(self, name: str, value: str) -> None:
+        self._secrets[name] = value
+
+    async def get(self, name: str) -> str:
+        if name not in self._secrets:
+            raise NotFound(f"no secret {name}")
+        return self._secrets[name]
+
+    async def remove(self, name: str) -> None:
+        self._secrets.pop(name, None)
+
+    def names(self) -> list[str]:
+        return sorted(self._secrets)
+
+
+def test_secrets_are_put_in_everywhere_and_taken_out_of_every_text() -> None:
+    spec = ServerSpec(
+        command="${secret:bin}",
+        args=["--key=${secret:team/key}", "${HOME}"],
+        env={"A": "${secret:team/key}"},
+        headers={"Authorization": "Bearer ${secret:team/key}"},
+        url="https://x/${secret:team/key}",
+    )
+    vault = Kept(**{"bin": "/opt/run", "team/key": "hunter2"})
+    ready = asyncio.run(resolve(spec, {"HOME": "/srv/a"}, vault))  # type: ignore[arg-type]
+    assert ready.spec.command == "/opt/run"
+    assert ready.spec.args == ["--key=hunter2", "/srv/a"]
+    assert ready.spec.headers == {"Authorization": "Bearer hunter2"}
+    assert ready.spec.url == "https://x/hunter2"
+    assert ready.redact("it said hunter2 at /srv/a") == "it said ${secret:team/key} at ${HOME}"
+    assert "hunter2" not in repr(ready)
+    assert secret_references(spec) == {"bin", "team/key"}
+    assert references(spec) == {"HOME"}
+
+
+@pytest.mark.parametrize("vault", [None, Kept(other="x")])
+def test_a_missing_secret_is_named_with_what_to_do(vault: Kept | None) -> None:
+    spec = ServerSpec(command="x", env={"T": "${secret:team/key}"})
+    with pytest.raises(ServerUnavailable, match="'team/key'") as caught:
+        asyncio.run(resolve(spec, {}, vault))  # type: ignore[arg-type]
+    assert caught.value.remedy.endswith("umbrella secret set team/key")
+
+
+def test_the_login_of_a_person_is_no_secret_to_refer_to() -> None:
+    vault = Kept(**{"oauth/user_1/docs": "token"})
+    with pytest.raises(ServerUnavailable):
+        asyncio.run(resolve(ServerSpec(command="${secret:oauth/user_1/docs}"), {}, vault))  # type: ignore[arg-type]
+
+
+def test_what_belongs_to_a_login_is_left_for_it_to_read() -> None:
+    login = Authorization(client_id="x", client_secret="${secret:mine}")
+    spec = ServerSpec(url="https://x", auth=login)
+    assert asyncio.run(resolve(spec, {}, Kept(mine="hunter2"))).spec.auth == login  # type: ignore[arg-type]
+
+
+def test_variables_as_vs_code_writes_them() -> None:
+    spec = ServerSpec(command="${env:TOOL}", args=["${env:MODE:-fast}", "${secret}", "${env}"])
+    ready = expand(spec, {"TOOL": "git", "secret": "a", "env": "b"}).spec
+    assert (ready.command, ready.args) == ("git", ["fast", "a", "b"])
+
+
+def test_a_secret_that_holds_a_reference_is_not_read_again() -> None:
+    vault = Kept(a="${secret:b}", b="no")
+    assert asyncio.run(resolve(ServerSpec(command="${secret:a}"), {}, vault)).spec.command == "${secret:b}"  # type: ignore[arg-type]

@@ -7,24 +7,19 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
-from mcp_interface.backlog import Backlog
 from mcp_interface.client import (
     MAX_FRAME,
     AnyCommand,
     ClientFrame,
     ClientInfo,
-    Failure,
     Follow,
-    Happened,
     Hello,
     NodeFrame,
     Notice,
-    PassedBy,
     Request,
-    Result,
     Unfollow,
     Welcome,
 )
@@ -34,10 +29,9 @@ from mcp_interface.errors import (
     CallerMistaken,
     DeadlineExceeded,
     NodeUnavailable,
-    OurBug,
     UmbrellaError,
-    error_from,
 )
+from mcp_interface.exchange import Exchange, welcomed
 from mcp_interface.ids import SessionId
 from mcp_interface.trace import current_traceparent
 
@@ -68,9 +62,7 @@ class WebSocketClient:
         self._url = url
         self._socket: ClientConnection | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._ids = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Result]] = {}
-        self._follows: dict[int, Backlog] = {}
+        self._exchange = Exchange()
         self._lost: UmbrellaError = NodeUnavailable("not connected", "call connect first")
 
     async def connect(self, info: ClientInfo) -> Welcome:
@@ -84,7 +76,7 @@ class WebSocketClient:
                 try:
                     await socket.send(encode_json(Hello(client=info)), text=True)
                     first: NodeFrame = decode_json(await socket.recv(decode=False), NodeFrame)
-                    welcome = _welcome(first)
+                    welcome = welcomed(first)
                 except BaseException:
                     await socket.close()
                     raise
@@ -105,9 +97,7 @@ class WebSocketClient:
 
     async def request(self, command: Command[R], timeout: float | None = 60.0) -> R:
         """Ask and wait for the answer; as `Client.request`."""
-        key = next(self._ids)
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._answers[key] = answer
+        key, answer = self._exchange.expect()
         try:
             async with asyncio.timeout(timeout):
                 await self._send(
@@ -123,23 +113,20 @@ class WebSocketClient:
                 await self._send(Unfollow(id=key))  # the node cancels what nobody waits for
             raise
         finally:
-            self._answers.pop(key, None)
-            if answer.done() and not answer.cancelled():
-                answer.exception()  # seen, also when the deadline came first
+            self._exchange.settle(key)
         value: R = decode_json(bytes(result.value), result_type(command))
         return value
 
     async def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
         """Everything behind `after`, then what happens; as `Client.follow`."""
-        key = next(self._ids)
-        backlog = self._follows[key] = Backlog(after)
+        key, backlog = self._exchange.follow(after)
         try:
             await self._send(Follow(id=key, session_id=session_id, after=after))
             async with contextlib.aclosing(backlog.notices()) as notices:
                 async for notice in notices:
                     yield notice
         finally:
-            if self._follows.pop(key, None) is not None and self._socket is not None:
+            if self._exchange.leave(key) and self._socket is not None:
                 with contextlib.suppress(UmbrellaError):
                     await self._send(Unfollow(id=key))
 
@@ -176,38 +163,13 @@ class WebSocketClient:
         try:
             for number in itertools.count():
                 data = await socket.recv(decode=False)
-                self._take(decode_json(data, NodeFrame), len(data))
+                self._exchange.take(decode_json(data, NodeFrame), len(data))
                 if number % PAUSE == 0:
                     await asyncio.sleep(0)  # what has come at once does not overrun readers that are ready
         except (OSError, WebSocketException, UmbrellaError) as error:
             self._gone(NodeUnavailable(f"the node is gone: {error}", "connect again"))
             await socket.close()
 
-    def _take(self, frame: NodeFrame, size: int) -> None:
-        if isinstance(frame, Result | Failure):
-            answer = self._answers.get(frame.id)
-            if answer is not None and not answer.done():
-                if isinstance(frame, Result):
-                    answer.set_result(frame)
-                else:
-                    answer.set_exception(error_from(frame.error))
-        if isinstance(frame, Failure) and (backlog := self._follows.pop(frame.id, None)) is not None:
-            backlog.end(error_from(frame.error))
-        if isinstance(frame, Happened | PassedBy) and (backlog := self._follows.get(frame.id)) is not None:
-            backlog.offer(frame.record if isinstance(frame, Happened) else frame.passing, size)
-
     def _gone(self, why: UmbrellaError) -> None:
         self._lost, self._socket = why, None
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(why)
-        for backlog in self._follows.values():
-            backlog.end(why)
-
-
-def _welcome(frame: Any) -> Welcome:
-    if isinstance(frame, Failure):
-        raise error_from(frame.error)
-    if not isinstance(frame, Welcome):
-        raise OurBug(f"the node began with {type(frame).__name__}")
-    return frame
+        self._exchange.end(why)

@@ -21,6 +21,35 @@ TONES: Final[dict[RunStatus, Tone]] = {
 }
 
 
+class Watched:
+    """What somebody who watches a call was told last: only what is new is told. Reads no clock."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def line(self, found: Execution) -> str:
+        """How it is doing, when that is news; else nothing."""
+        parts = [state(found).text, _share(found), one_line(found.message, 200)]
+        return self._news(", ".join(filter(None, parts)))
+
+    def away(self) -> str:
+        """That the node is away, once."""
+        return self._news("the node is away; waiting for it")
+
+    def _news(self, text: str) -> str:
+        if text == self._told:
+            return ""
+        self._told = text
+        return text
+
+
+def state(found: Execution) -> Cell:
+    """Its status, and whether it waits for an answer."""
+    if found.questions:
+        return Cell("waits for your answer", "warn")
+    return Cell(found.status.lower(), TONES[found.status])
+
+
 def started(execution: Execution) -> Prose:
     """The id alone, so that a script can take it from standard output."""
     return Prose(execution.id)
@@ -32,7 +61,7 @@ def executions(page: Page[Execution], now: datetime) -> Sheet:
         row(
             Cell(short(each.id), "accent"),
             Cell(one_line(f"{each.server}.{each.tool}", 40), "strong"),
-            Cell(each.status.lower(), TONES[each.status]),
+            state(each),
             _share(each),
             _took(each, now),
             Cell(short(each.principal_id), "dim"),
@@ -55,7 +84,8 @@ def execution(found: Execution, now: datetime) -> Facts:
     return facts(
         ("execution", found.id),
         ("tool", Cell(printable(f"{found.server}.{found.tool}"), "strong")),
-        ("status", Cell(found.status.lower(), TONES[found.status])),
+        ("status", state(found)),
+        ("waits for", "\n".join(f"umbrella questions answer {short(each)}" for each in found.questions)),
         ("done", _share(found)),
         ("says", one_line(found.message, 200)),
         ("took", _took(found, now)),

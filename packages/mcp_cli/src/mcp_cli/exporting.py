@@ -6,13 +6,15 @@ from typing import Any
 from mcp_cli.transcript import (
     EMPTY,
     Answered,
+    Asked,
     Block,
-    Question,
+    Permission,
     Remark,
     Said,
     ToolCard,
     Transcript,
     fold,
+    told,
     verdict,
 )
 from mcp_cli.untrusted import compact_json, one_line, printable, readable_json
@@ -68,9 +70,11 @@ def _lines(block: Block) -> list[str]:
             ]
         case ToolCard():
             return _card(block)
-        case Question():
+        case Permission():
             approval = block.approval
             return [f"> {printable(approval.server)}.{printable(approval.tool)}: {one_line(verdict(block))}"]
+        case Asked():
+            return [f"> {_asked(block)}"]
         case Remark():
             return [f"> {one_line(block.text)}" + (f" ({one_line(block.remedy)})" if block.remedy else "")]
 
@@ -119,12 +123,20 @@ def plain_block(block: Block) -> list[str]:
             return ["", printable(block.text) + ("  … (broke off here)" if block.cut else "")]
         case ToolCard():
             return _plain_card(block)
-        case Question():
+        case Asked():
+            return [f"? {_asked(block)}"]
+        case Permission():
             approval = block.approval
             name = f"{one_line(approval.server)}.{one_line(approval.tool)}"
             return [f"? {name} {compact_json(approval.arguments, 80)}: {one_line(verdict(block))}"]
         case Remark():
             return [f"! {one_line(block.text)}" + (f" ({one_line(block.remedy)})" if block.remedy else "")]
+
+
+def _asked(block: Asked) -> str:
+    question = block.question
+    name = f"{one_line(question.server)}.{one_line(question.tool)}"
+    return f"{name} asks {one_line(question.inquiry.message, 200)!r}: {one_line(told(block))}"
 
 
 def _plain_card(card: ToolCard) -> list[str]:

@@ -24,7 +24,7 @@ from mcp_interface.commands import (
     Refusal,
 )
 from mcp_interface.errors import CallerMistaken, NotFound
-from mcp_interface.execution import ListExecutions
+from mcp_interface.execution import ListExecutions, ListQuestions
 from mcp_interface.ids import (
     AgentId,
     ApprovalId,
@@ -35,6 +35,7 @@ from mcp_interface.ids import (
     is_id,
     is_principal,
 )
+from mcp_interface.question import Question
 from mcp_interface.session import Session
 
 T = TypeVar("T")
@@ -85,6 +86,7 @@ _LISTS: Final = {
     "capability": "caps list",
     "approval": "approvals list",
     "execution": "executions list",
+    "question": "questions list",
 }
 
 
@@ -133,7 +135,11 @@ async def latest_session(client: Client) -> Session:
         NotFound: There is none.
     """
     page = await client.request(ListSessions())
-    talks = [session for session in page.items if session.metadata.get("kind") != "console"]
+    talks = [
+        session
+        for session in page.items
+        if session.metadata.get("kind") != "console" and "mcp" not in session.metadata
+    ]
     if not talks:
         raise NotFound("there is no earlier session", "begin one: umbrella")
     return talks[0]
@@ -151,6 +157,12 @@ async def find_approval(client: Client, text: str) -> Approval:
     """Find an open question by its id or a unique prefix."""
     questions = await collect(client, ListApprovals())
     return _choose("approval", text, questions, lambda question: ApprovalId(question.id), lambda _: "")
+
+
+async def find_question(client: Client, text: str) -> Question:
+    """Find an open question of a tool by its id or a unique prefix."""
+    found = await collect(client, ListQuestions())
+    return _choose("question", text, found, lambda question: question.id, lambda _: "")
 
 
 async def execution_id(client: Client, text: str) -> ExecutionId:

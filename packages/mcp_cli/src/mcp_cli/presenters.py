@@ -14,11 +14,13 @@ from mcp_interface.agent import AgentRecord
 from mcp_interface.approval import Approval
 from mcp_interface.capability import AuditEntry, Capability
 from mcp_interface.commands import AuditReport, Check, NodeStatus, Page, StorageCheck
-from mcp_interface.server import ServerStatus
+from mcp_interface.server import Diagnosis, ServerStatus
 from mcp_interface.session import Session
 from mcp_interface.store import StoreReport
 from mcp_interface.tool import ToolInfo, ToolResult
 
+KINDS: Final = {"segments": "an append-only log", "sqlite": "one SQLite file", "memory": "in memory only"}
+"""Kinds of journals in words; any other is named as it names itself."""
 STATE_TONES: Final[dict[str, Tone]] = {
     "ready": "ok",
     "active": "ok",
@@ -26,6 +28,8 @@ STATE_TONES: Final[dict[str, Tone]] = {
     "allowed": "ok",
     "granted": "accent",
     "connecting": "warn",
+    "login": "warn",
+    "resting": "dim",
     "waiting": "warn",
     "warning": "warn",
     "revoked": "warn",
@@ -93,16 +97,47 @@ def servers(page: Page[ServerStatus]) -> Sheet:
                 Cell(printable(server.name), "strong"),
                 toned(server.state),
                 str(server.tools),
+                str(server.resources or ""),
+                str(server.prompts or ""),
                 Cell(one_line(reach, 60), "dim"),
+                Cell(*_cage(server)),
+                Cell(server.protocol, "dim"),
                 Cell(one_line(server.error), "bad"),
             )
         )
     return Sheet(
-        columns=("server", "state", "#tools", "how", "problem"),
+        columns=("server", "state", "#tools", "#resources", "#prompts", "how", "cage", "protocol", "problem"),
         rows=rows,
         empty="no servers; add one: umbrella mcp add NAME -- COMMAND ARGS…",
-        note=more(page),
+        note=more(page) or _logins(page.items),
     )
+
+
+def _logins(found: Sequence[ServerStatus]) -> str:
+    """How to log in to the servers that wait for it."""
+    waiting = [printable(server.name) for server in found if server.state == "login"]
+    return "\n".join(f"log in: umbrella mcp login {name}" for name in waiting)
+
+
+def _cage(server: ServerStatus) -> tuple[str, Tone]:
+    """What its process got of the machine; as long as it does not run, that it will be in a cage."""
+    if server.spec is None or server.spec.cage is None:
+        return "", "plain"
+    return (one_line(server.caged, 50), "ok") if server.caged else ("ordered", "dim")
+
+
+def diagnoses(found: Sequence[Diagnosis]) -> Sheet:
+    """List what was looked at, with what would help."""
+    rows = [
+        row(
+            Cell(printable(each.step), "strong"),
+            Cell("ok", "ok") if each.ok else Cell("failed", "bad"),
+            printable(each.detail),
+            Cell(printable(each.remedy), "accent"),
+        )
+        for each in found
+    ]
+    return Sheet(columns=("step", "result", "found", "what would help"), rows=rows)
 
 
 def server(status: ServerStatus) -> Facts:
@@ -111,7 +146,10 @@ def server(status: ServerStatus) -> Facts:
         ("server", Cell(printable(status.name), "strong")),
         ("state", toned(status.state)),
         ("tools", str(status.tools)),
+        ("resources", str(status.resources or "")),
+        ("prompts", str(status.prompts or "")),
         ("protocol", status.protocol),
+        ("cage", Cell(printable(status.caged), "ok")),
         ("problem", Cell(printable(status.error), "bad")),
         ("log", status.log_file if status.error else ""),
         note=f"see them: umbrella mcp tools {printable(status.name)}" if status.state == "ready" else "",
@@ -373,8 +411,9 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
-def _in_segments(count: int) -> str:
-    return f" in {count} {'segment' if count == 1 else 'segments'}" if count else ""
+def counted(count: int, thing: str) -> str:
+    """So many of a thing, in the right number."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def unwritable(report: StoreReport) -> str:
@@ -387,6 +426,7 @@ def unwritable(report: StoreReport) -> str:
 def storage(report: StoreReport, *, resting: bool = False) -> Facts:
     """How the journal is; resting: no node runs."""
     tones: dict[str, Tone] = {"ok": "plain", "warning": "warn", "error": "bad"}
+    segments = f" in {counted(report.segments, 'segment')}" if report.segments else ""
     return facts(
         (
             "journal",
@@ -397,9 +437,9 @@ def storage(report: StoreReport, *, resting: bool = False) -> Facts:
         ("why", Cell(printable(report.reason), "bad") if not resting else ""),
         ("damage", Cell(printable(report.damage), "bad")),
         ("found", Cell(printable(report.found), "warn" if found(report) else "plain")),
-        ("events", f"{report.head:,} in {report.streams:,} streams"),
-        ("kind", report.kind),
-        ("size", size(report.size_bytes) + _in_segments(report.segments)),
+        ("holds", f"{counted(report.head, 'event')} in {counted(report.streams, 'stream')}"),
+        ("kind", KINDS.get(report.kind, report.kind)),
+        ("size", size(report.size_bytes) + segments),
         ("disk", Cell(f"{report.disk_used:.0%} in use", tones[report.disk])),
         note="" if report.disk == "ok" else "make room: a full disk makes the journal read-only",
     )
@@ -422,7 +462,7 @@ def storage_check(check: StorageCheck) -> Facts:
 def _sound(check: StorageCheck) -> str:
     """What is sound; behind damage more may be, so there it is no count."""
     if check.ok:
-        return f"{check.events:,} events"
+        return counted(check.events, "event")
     return f"up to position {check.events:,}" if check.events else ""
 
 
@@ -434,13 +474,16 @@ def status(node: NodeStatus, now: datetime, journal: StoreReport | None = None) 
         ("version", node.version),
         ("data", node.data_dir),
         ("started", f"{ago(node.started_at, now)}, epoch {node.epoch}"),
-        ("journal", f"{node.position} events"),
+        ("journal", counted(node.position, "event")),
         ("found", Cell(found(journal), "warn") if journal is not None else ""),
         ("read-only", Cell(unwritable(journal), "bad") if journal is not None else ""),
         ("sessions", str(node.sessions)),
         ("agents", str(node.agents)),
         ("servers", str(node.servers)),
-        ("waiting", Cell(f"{node.pending_approvals} approvals", "warn") if node.pending_approvals else ""),
+        (
+            "waiting",
+            Cell(counted(node.pending_approvals, "approval"), "warn") if node.pending_approvals else "",
+        ),
         ("recovered", f"{node.recovered} interrupted at start" if node.recovered else ""),
         ("model", Cell(printable(model), "ok") if node.model.ready else Cell("no model", "warn")),
         note="" if node.model.ready else printable(node.model.hint),

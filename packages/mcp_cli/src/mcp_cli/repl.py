@@ -16,11 +16,14 @@ import click
 
 from mcp_cli.attachment import Attachment, Opener, State
 from mcp_cli.commands.sessions import version_before, write
+from mcp_cli.completing import Known
+from mcp_cli.errands import Desk, Errands
 from mcp_cli.exporting import document, markdown, plain_lines, read_records, transcript_of
-from mcp_cli.grammar import KEYS, PROFILES, Known, Message, Mistake, Order, Parsed, groups, parse
+from mcp_cli.grammar import Fill, Message, Mistake, Order, Parsed, parse
 from mcp_cli.invocation import Invocation, Job, Outcome
 from mcp_cli.naming import find_session, latest_session, short
-from mcp_cli.sheet import Cell, Facts, Prose, Sheet, Shown, facts, row
+from mcp_cli.sheet import Cell, Facts, Prose, Sheet, facts, row
+from mcp_cli.slashes import KEYS, PROFILES, groups
 from mcp_cli.terminal import json_document
 from mcp_cli.transcript import EMPTY, ToolCard, Transcript, fold
 from mcp_cli.untrusted import one_line, printable
@@ -42,12 +45,14 @@ from mcp_interface.errors import (
     CallerMistaken,
     DeadlineExceeded,
     ErrorBody,
+    NodeUnavailable,
     NotFound,
     StorageUnavailable,
     UmbrellaError,
 )
 from mcp_interface.events import TurnEnded
 from mcp_interface.ids import SessionId
+from mcp_interface.question import Question
 from mcp_interface.session import Profile, Session
 from mcp_interface.store import Record
 
@@ -57,19 +62,16 @@ SETTLE_S: Final = 1.0
 """Seconds in which the card of a failed call shows up, so that its error is not said twice."""
 
 
-class Face(Protocol):
+class Face(Desk, Protocol):
     """A surface."""
 
-    def show(self, shown: Shown) -> None:
-        """Place this below what is there."""
+    @property
+    def mentions(self) -> bool:
+        """Whether a person types, so that an @ may include something; what comes through a pipe includes nothing."""
         ...
 
     def complain(self, error: ErrorBody) -> None:
         """Say what went wrong and what to do."""
-        ...
-
-    def changed(self) -> None:
-        """Something of `Repl` is new: transcript, status, connection."""
         ...
 
     def opened(self) -> None:
@@ -107,6 +109,7 @@ class Repl:
         self.face = face
         self.attachment = Attachment(opener, invocation.clock, self)
         self.storage = StorageWatch(self.attachment, invocation.clock, face.show, face.changed)
+        self.errands = Errands(self.attachment, invocation.clock, face)
         self.transcript: Transcript = EMPTY
         self.session_id: SessionId | None = None
         self.profile: Profile = "careful"
@@ -135,12 +138,16 @@ class Repl:
             "model": self._model,
             "profile": self._profile,
             "cancel": self._cancel,
+            "prompt": self.errands.prompt,
+            "answer": self._answer,
         }
 
     # -- what the attachment tells ------------------------------------------------------------------------
 
     def noticed(self, session_id: SessionId | None, notice: Notice) -> None:
         """Fold a notice into the picture of the session."""
+        if session_id is None and isinstance(notice, Record):
+            self.errands.noticed(notice)
         if session_id is None or session_id != self.session_id:
             return
         self.transcript = fold(self.transcript, notice)
@@ -170,17 +177,18 @@ class Repl:
         self.status = await self.attachment.request(GetStatus())
         with contextlib.suppress(NotFound):
             self.earlier = await latest_session(await self.attachment.client())
-        self.face.changed()
+        await self.errands.greet()
 
     async def open(self, resume: str | None, latest: bool) -> None:
-        """Begin where the options of the command say."""
-        try:
-            if resume is not None:
-                await self._go_on(await find_session(await self.attachment.client(), resume))
-            elif latest:
-                await self._go_on(await latest_session(await self.attachment.client()))
-        except UmbrellaError as error:
-            self.face.complain(error.body())
+        """Begin where the options of the command say.
+
+        Raises:
+            UmbrellaError: There is no such session, or it cannot be looked at.
+        """
+        if resume is not None:
+            await self._go_on(await find_session(await self.attachment.client(), resume))
+        elif latest:
+            await self._go_on(await latest_session(await self.attachment.client()))
 
     async def submit(self, line: str) -> None:
         """Do what a line says; errors are shown, never raised."""
@@ -188,7 +196,11 @@ class Repl:
         try:
             match parsed:
                 case Message():
-                    await self._say(parsed.text)
+                    await self.say(
+                        await self.errands.meant(parsed.text) if self.face.mentions else parsed.text
+                    )
+                case Fill():
+                    await self.errands.fill(parsed)
                 case Order():
                     await self._order(parsed)
                 case Mistake():
@@ -206,10 +218,17 @@ class Repl:
             return False
         return await self.attachment.request(CancelTurn(session_id=self.session_id))
 
-    async def _say(self, text: str) -> None:
+    async def say(self, text: str) -> None:
+        """Say something to the assistant, as it is."""
         session_id = await self._ensure(text)
         posted = await self.attachment.request(PostMessage(session_id=session_id, text=text))
         self._posted = posted.position
+
+    @property
+    def questions(self) -> list[Question]:
+        """Open questions of tools: those of this session first, then those that are known of others."""
+        mine = self.transcript.questions
+        return mine + [one for one in self.errands.waiting if one.session_id != self.session_id]
 
     @property
     def awaits_answer(self) -> bool:
@@ -257,6 +276,8 @@ class Repl:
         if local is not None:
             await local(order.words)
             return
+        if await self.errands.local(order, self.questions):
+            return
         words = [*order.slash.route, *order.words]
         if order.slash.name == "call" and "--session" not in words and len(order.words) >= 2:
             words += ["--session", await self._ensure(f"/call {' '.join(order.words[:2])}")]
@@ -294,7 +315,9 @@ class Repl:
         except TimeoutError as error:
             raise DeadlineExceeded("no answer in time", "the work may still be going on") from error
         except UmbrellaError as error:
-            if order.slash.name == "call" and await self._has_card(error):
+            # who waited for the card of a node that is gone would say so when another one is there already
+            gone = isinstance(error, NodeUnavailable)
+            if order.slash.name == "call" and not gone and await self._has_card(error):
                 return
             raise
         if outcome.shown is not None and order.slash.name != "call":
@@ -444,6 +467,9 @@ class Repl:
         else:
             self.face.show(Prose(f"profile {chosen}: the assistant {PROFILES[chosen]}", "ok"))
         self.face.changed()
+
+    async def _answer(self, words: tuple[str, ...]) -> None:
+        await self.errands.answer(words, self.questions)
 
     async def _cancel(self, words: tuple[str, ...]) -> None:
         if not await self.stop_turn():

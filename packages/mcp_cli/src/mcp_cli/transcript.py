@@ -28,6 +28,8 @@ from mcp_interface.events import (
     ApprovalAsked,
     AssistantMessage,
     ExecutionChanged,
+    QuestionAnswered,
+    QuestionAsked,
     SessionChanged,
     SessionCreated,
     SessionEnded,
@@ -38,6 +40,7 @@ from mcp_interface.events import (
     UserMessage,
 )
 from mcp_interface.ids import SYSTEM, ExecutionId, MessageId, PrincipalId, SessionId, TurnId
+from mcp_interface.question import Question, Response
 from mcp_interface.session import Profile
 from mcp_interface.store import Record
 from mcp_interface.tool import ToolResult
@@ -88,11 +91,19 @@ class ToolCard(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorBody | None = None
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody has to allow or refuse; `answer` is None while the question is open."""
+class Permission(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody has to allow or refuse; `answer` is None while that is open."""
 
     approval: Approval
     answer: Answer | None = None
+    by: PrincipalId | None = None
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool wants to know something; `response` is None while the question is open."""
+
+    question: Question
+    response: Response | None = None
     by: PrincipalId | None = None
 
 
@@ -104,7 +115,7 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
 
 
-Block = Said | Answered | ToolCard | Question | Remark
+Block = Said | Answered | ToolCard | Permission | Asked | Remark
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,10 +139,17 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     blocks: tuple[Block, ...] = ()
 
     @property
-    def questions(self) -> list[Approval]:
-        """Open questions, oldest first."""
+    def approvals(self) -> list[Approval]:
+        """What waits to be allowed or refused, oldest first."""
         return [
-            block.approval for block in self.blocks if isinstance(block, Question) and block.answer is None
+            block.approval for block in self.blocks if isinstance(block, Permission) and block.answer is None
+        ]
+
+    @property
+    def questions(self) -> list[Question]:
+        """Open questions of tools, oldest first."""
+        return [
+            block.question for block in self.blocks if isinstance(block, Asked) and block.response is None
         ]
 
 
@@ -226,7 +244,7 @@ def _turn_started(state: Transcript, event: TurnStarted) -> Transcript:
 
 
 def _asked(state: Transcript, event: ApprovalAsked) -> Transcript:
-    return _add(state, Question(approval=event.approval))
+    return _add(state, Permission(approval=event.approval))
 
 
 def _changed(state: Transcript, event: SessionChanged) -> Transcript:
@@ -295,7 +313,8 @@ def _turn_ended(state: Transcript, event: TurnEnded) -> Transcript:
         case "completed":
             return state
         case "cancelled":
-            return _add(state, Remark(tone="warn", text="cancelled"))
+            text = "cancelled" if error is None else f"cancelled: {error.message}"
+            return _add(state, Remark(tone="warn", text=text))
         case "interrupted":
             text = error.message if error is not None else "the node stopped in the middle of this turn"
             return _add(state, Remark(tone="warn", text=f"interrupted: {text}", remedy=RETRY_MESSAGE))
@@ -310,6 +329,8 @@ def _state_of(error: ErrorBody | None) -> ToolState:
 
 
 def _execution(state: Transcript, event: ExecutionChanged) -> Transcript:
+    if event.status in {"completed", "failed"}:
+        state = _withdraw(state, event.execution_id)
     index = _find(state, ToolCard, "execution_id", event.execution_id)
     if index is None:
         call = event.call
@@ -357,22 +378,69 @@ def _progress(state: Transcript, notice: ToolProgress) -> Transcript:
 def _approval_answered(state: Transcript, event: ApprovalAnswered) -> Transcript:
     for index in range(len(state.blocks) - 1, -1, -1):
         block = state.blocks[index]
-        if isinstance(block, Question) and block.approval.id == event.approval_id:
+        if isinstance(block, Permission) and block.approval.id == event.approval_id:
             if block.answer is not None:
                 return state
             return _put(state, index, msgspec.structs.replace(block, answer=event.answer, by=event.by))
     return state
 
 
-def verdict(question: Question) -> str:
-    """Say in a few words how a question was answered."""
-    answer = question.answer
+def _question_asked(state: Transcript, event: QuestionAsked) -> Transcript:
+    """A call that is sent anew by another process says so of the question that it had asked before."""
+    fresh = Asked(question=event.question)
+    for index in range(len(state.blocks) - 1, -1, -1):
+        block = state.blocks[index]
+        if isinstance(block, Asked) and block.question.id == event.question.id:
+            return _put(state, index, fresh) if block.response is None else state
+    return _add(state, fresh)
+
+
+def _question_answered(state: Transcript, event: QuestionAnswered) -> Transcript:
+    for index in range(len(state.blocks) - 1, -1, -1):
+        block = state.blocks[index]
+        if isinstance(block, Asked) and block.question.id == event.question_id:
+            if block.response is not None:
+                return state
+            return _put(state, index, msgspec.structs.replace(block, response=event.response, by=event.by))
+    return state
+
+
+def _withdraw(state: Transcript, execution_id: ExecutionId) -> Transcript:
+    """Nobody waits any more for what a call had asked that is over."""
+    for index, block in enumerate(state.blocks):
+        if (
+            isinstance(block, Asked)
+            and block.response is None
+            and block.question.execution_id == execution_id
+        ):
+            gone = msgspec.structs.replace(block, response=Response(action="cancel"), by=SYSTEM)
+            state = _put(state, index, gone)
+    return state
+
+
+def told(asked: Asked) -> str:
+    """Say in a few words how a tool's question was answered."""
+    response = asked.response
+    if response is None:
+        return "waiting for your answer"
+    if response.action != "accept":
+        unanswered = "not answered in time" if asked.by == SYSTEM else "not answered"
+        return "declined" if response.action == "decline" else unanswered
+    fields = ", ".join(f"{name}: {value}" for name, value in (response.content or {}).items())
+    form = f"answered with {fields}" if fields else "answered"
+    yes = {"url": "you open the page", "sampling": "your model may answer", "roots": "folders named"}
+    return yes.get(asked.question.inquiry.kind, form)
+
+
+def verdict(permission: Permission) -> str:
+    """Say in a few words how somebody allowed or refused."""
+    answer = permission.answer
     if answer is None:
         return "waiting for your answer"
     if answer.allow:
         lasts = {"once": "allowed once", "session": "allowed for this session", "always": "always allowed"}
         return lasts[answer.remember] + (" with any arguments" if answer.any_arguments else "")
-    by = " by the node" if question.by == SYSTEM else ""
+    by = " by the node" if permission.by == SYSTEM else ""
     word = "never" if answer.remember == "always" else f"denied{by}"
     return f"{word}: {answer.reason}" if answer.reason else word
 
@@ -391,4 +459,6 @@ _STEPS: Final[dict[type, Callable[[Transcript, Any], Transcript]]] = {
     ExecutionChanged: _execution,
     ApprovalAsked: _asked,
     ApprovalAnswered: _approval_answered,
+    QuestionAsked: _question_asked,
+    QuestionAnswered: _question_answered,
 }

@@ -11,6 +11,7 @@ import msgspec
 
 from mcp_cli.exit_codes import DENIED, FAILED, INTERRUPTED, OK, exit_code
 from mcp_cli.following import following
+from mcp_cli.interview import Interview
 from mcp_cli.transcript import Answered, ToolCard, Transcript, fold
 from mcp_interface.approval import Answer, Approval
 from mcp_interface.client import Client, Notice, TextDelta
@@ -31,7 +32,14 @@ from mcp_interface.errors import (
     UmbrellaError,
     error_from,
 )
-from mcp_interface.events import ApprovalAsked, AssistantMessage, TurnEnded, TurnStarted
+from mcp_interface.events import (
+    ApprovalAsked,
+    AssistantMessage,
+    QuestionAnswered,
+    QuestionAsked,
+    TurnEnded,
+    TurnStarted,
+)
 from mcp_interface.ids import AgentId, CapabilityId, MessageId, SessionId, TurnId
 from mcp_interface.provider import Usage
 from mcp_interface.session import Session
@@ -99,6 +107,7 @@ class Turn:
         timeout: Seconds for the whole turn.
         on_text: Is given the answer's text as it comes.
         on_step: Is told of tool calls and refusals, for people.
+        interview: Is given what the tools of the turn want to know.
     """
 
     def __init__(
@@ -109,6 +118,7 @@ class Turn:
         timeout: float,
         on_text: Callable[[str], None],
         on_step: Callable[[str], None],
+        interview: Interview,
     ) -> None:
         self._client = client
         self._session = session
@@ -116,6 +126,7 @@ class Turn:
         self._timeout = timeout
         self._on_text = on_text
         self._on_step = on_step
+        self._interview = interview
         self._state = Transcript(session_id=session.id)
         self._refused: list[Refusal] = []
         self._written: dict[MessageId, int] = {}
@@ -146,6 +157,7 @@ class Turn:
             await asyncio.shield(self._cancel())
             raise
         finally:
+            await self._interview.end()
             await asyncio.shield(self._take_back(lent))
         return self._report(ended)
 
@@ -196,6 +208,10 @@ class Turn:
                     self._write(event.message_id, event.text[self._written.get(event.message_id, 0) :])
             case Record(event=ApprovalAsked() as event):
                 await self._refuse(event.approval)
+            case Record(event=QuestionAsked() as event):
+                self._interview.open(event.question)
+            case Record(event=QuestionAnswered() as event):
+                self._interview.close(event.question_id)
         if self._state.blocks is not before.blocks:
             self._tell(before)
 

@@ -9,43 +9,70 @@ if TYPE_CHECKING:
     from mcp_core.maintenance import inspect_storage, rebuild_storage, report_storage
     from mcp_core.node import Node
     from mcp_core.protocol.configuration import (
+        Configuration,
         format_configuration,
+        inputs_of,
         read_configuration,
-        without_secrets,
     )
+    from mcp_core.protocol.dialects import Place
     from mcp_core.protocol.expansion import references
-    from mcp_core.settings import Settings
+    from mcp_core.protocol.plain_secrets import without_secrets
+    from mcp_core.protocol.server.http import HttpEndpoint
+    from mcp_core.protocol.server.portal import Portal
+    from mcp_core.protocol.server.seal import open_seal
+    from mcp_core.protocol.server.stdio import serve_stdio
+    from mcp_core.settings import McpSettings, OAuthSettings, Settings, read_entrance
 
 __all__ = [
+    "Configuration",
     "DataDir",
     "Door",
+    "HttpEndpoint",
+    "McpSettings",
     "Node",
+    "OAuthSettings",
+    "Place",
+    "Portal",
     "Settings",
     "SocketClient",
     "format_configuration",
+    "inputs_of",
     "inspect_storage",
     "open_door",
+    "open_seal",
     "read_configuration",
+    "read_entrance",
     "rebuild_storage",
     "references",
     "report_storage",
+    "serve_stdio",
     "without_secrets",
 ]
 
 _LATE = {
+    "Configuration": "mcp_core.protocol.configuration",
     "DataDir": "mcp_core.daemon",
     "Door": "mcp_core.door",
+    "HttpEndpoint": "mcp_core.protocol.server.http",
+    "McpSettings": "mcp_core.settings",
     "Node": "mcp_core.node",
+    "OAuthSettings": "mcp_core.settings",
+    "Place": "mcp_core.protocol.dialects",
+    "Portal": "mcp_core.protocol.server.portal",
     "Settings": "mcp_core.settings",
     "SocketClient": "mcp_core.gateway.remote",
     "format_configuration": "mcp_core.protocol.configuration",
+    "inputs_of": "mcp_core.protocol.configuration",
     "inspect_storage": "mcp_core.maintenance",
     "open_door": "mcp_core.door",
+    "open_seal": "mcp_core.protocol.server.seal",
     "read_configuration": "mcp_core.protocol.configuration",
+    "read_entrance": "mcp_core.settings",
     "rebuild_storage": "mcp_core.maintenance",
     "references": "mcp_core.protocol.expansion",
     "report_storage": "mcp_core.maintenance",
-    "without_secrets": "mcp_core.protocol.configuration",
+    "serve_stdio": "mcp_core.protocol.server.stdio",
+    "without_secrets": "mcp_core.protocol.plain_secrets",
 }
 
 

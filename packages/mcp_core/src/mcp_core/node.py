@@ -10,90 +10,97 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import msgspec
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Assistant, Surroundings
-from mcp_core.agents.tool_executor import Caller, Calls, Runner, ToolExecutor
+from mcp_core.agents.tool_executor import Caller, Calls, ToolExecutor
 from mcp_core.agents.worker import Worker
-from mcp_core.daemon import DataDir, check_journal_is_there
-from mcp_core.gateway.asking import Questions
+from mcp_core.gateway.access import Access
+from mcp_core.gateway.asking import Approving
+from mcp_core.gateway.beginning import connect_all, give_up, go_on
 from mcp_core.gateway.execution_index import ExecutionIndex
 from mcp_core.gateway.executions import Executions
 from mcp_core.gateway.gateway import Gateway
 from mcp_core.gateway.guard import Guard
+from mcp_core.gateway.handlers.access import AccessCommands
 from mcp_core.gateway.handlers.agents import AgentCommands
+from mcp_core.gateway.handlers.catalog import CatalogCommands
+from mcp_core.gateway.handlers.diagnosing import DiagnosisCommands
 from mcp_core.gateway.handlers.executions import ExecutionCommands
+from mcp_core.gateway.handlers.logging_in import LoginCommands, ready_to_log_in
 from mcp_core.gateway.handlers.metrics import MetricsCommands
 from mcp_core.gateway.handlers.node import Birth, NodeCommands
+from mcp_core.gateway.handlers.reading import ReadingCommands
 from mcp_core.gateway.handlers.runtime import RuntimeCommands
-from mcp_core.gateway.handlers.security import AuditTrail, SecurityCommands
+from mcp_core.gateway.handlers.secrets import SecretCommands
+from mcp_core.gateway.handlers.security import SecurityCommands
 from mcp_core.gateway.handlers.servers import ServerCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
 from mcp_core.gateway.handlers.storage import StorageCommands
 from mcp_core.gateway.handlers.tools import ToolCommands
+from mcp_core.gateway.keys import Keys
 from mcp_core.gateway.listener import Listener
 from mcp_core.gateway.local import LocalClient
 from mcp_core.gateway.logins import Logins
 from mcp_core.gateway.passes import Passes
+from mcp_core.gateway.publications import Publications
+from mcp_core.gateway.questions import OpenQuestions
 from mcp_core.gateway.router import Router
-from mcp_core.gateway.sessions import Sessions
-from mcp_core.gateway.tool_book import AuditNotes, Offered, ToolBook
+from mcp_core.gateway.sampling import ModelSampler
+from mcp_core.gateway.sessions import Found, Sessions
+from mcp_core.gateway.sight import Sight
+from mcp_core.gateway.tool_book import Offered, ToolBook
 from mcp_core.gateway.toolbox import Toolbox, speaks_against
+from mcp_core.ground import Ground, break_ground, tell_storage
 from mcp_core.observe.commands import CommandWatch
-from mcp_core.observe.exporters import Exporters
 from mcp_core.observe.metrics import Gauge
 from mcp_core.observe.telemetry import LocalTelemetry
 from mcp_core.protocol import Host
+from mcp_core.protocol.doctor import Doctor
+from mcp_core.protocol.doors import Doors
 from mcp_core.protocol.expansion import expand
+from mcp_core.protocol.oauth import OAuth
 from mcp_core.providers.lender import Lender
 from mcp_core.runtime.breaker import Policy
 from mcp_core.runtime.bus import Bus
-from mcp_core.runtime.commit import Journal
 from mcp_core.runtime.roll import ROLL
 from mcp_core.runtime.system import System
-from mcp_core.settings import Settings, read_databases, read_telemetry
-from mcp_core.tools.filesystem import FileGate, filesystem_tools
-from mcp_interface.address import OPERATIONS, resource
-from mcp_interface.agent import AgentRecord
-from mcp_interface.approval import ApprovalDesk
-from mcp_interface.capability import MAX_DEPTH, Ask, GrantOptions, SecurityKernel
+from mcp_core.settings import Settings, read_databases
+from mcp_core.tools.assistant import SERVER as ASSISTANT
+from mcp_core.tools.assistant import assistant_tools
+from mcp_core.tools.filesystem import filesystem_tools
 from mcp_interface.client import ServerChanged
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
-from mcp_interface.errors import NotFound
-from mcp_interface.ids import AgentId, PrincipalId, SessionId, new_id
+from mcp_interface.errors import NodeUnavailable, NotFound
+from mcp_interface.ids import PrincipalId
 from mcp_interface.server import ServerSpec, ServerStatus
-from mcp_interface.store import KeyValueStore, Store
 from mcp_interface.tool import Tool
 
 log = logging.getLogger(__name__)
 
-OWNER_KEY = "owner"
-ROOTS_KEY = "roots"
 EXECUTOR = "tool-executor"
 
 
-class Audit(AuditTrail, AuditNotes, Protocol):
-    """What the rooms of the node need of the audit (`mcp_security.AuditLog`)."""
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """The rooms that hold the rest."""
 
-
-class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """The concrete rooms below, seen through their contracts."""
-
-    place: DataDir
-    exporters: Exporters
-    store: Store
-    bus: Bus
-    journal: Journal
-    audit: Audit
-    kernel: SecurityKernel
-    desk: ApprovalDesk
-    gate: FileGate
-    owner: PrincipalId
+    system: System
+    models: Lender
+    sessions: Sessions
+    directory: Directory
+    oauth: OAuth
+    host: Host
+    toolbox: Toolbox
+    book: ToolBook
+    executions: Executions
+    approving: Approving
+    questions: OpenQuestions
 
 
 class Node:
@@ -155,7 +162,40 @@ class Node:
         self._stopping.set()
 
     async def _build(self, stack: AsyncExitStack) -> None:
-        ground = await self._break_ground(stack)
+        ground = await break_ground(self.settings, stack, self._clock, self._entropy, self.telemetry)
+        self.owner_token = ground.token
+        frame = await self._raise_frame(stack, ground)
+        found = await self._recover(frame.sessions, frame.executions, ground.bus)
+        router = Router(
+            frame.directory, Passes(ground.kernel), frame.system.groups, frame.system.letters, self.telemetry
+        )
+        caller = await self._people(router, frame, ground)
+        access = Access(ground.journal, self._clock)
+        await access.load()
+        sight = Sight(ground.kernel, frame.toolbox, ground.owner)
+        gateway = self._open_gateway(ground, frame, found.settled, access, sight)
+        conversations = self._conversations(ground, frame, router, caller, sight)
+        stack.push_async_callback(conversations.close)
+        gateway.serve(conversations.handlers())
+        self._serve_operators(gateway, ground, frame, router)
+        stack.push_async_callback(frame.executions.close)
+        self._serve_callers(gateway, ground, frame, caller, sight)
+        servers = self._serve_servers(gateway, ground, frame, sight)
+        self._gateway = gateway
+        # an entry of an earlier release whose name is built in by now would be shadowed, not called
+        builtin = frame.toolbox.builtin
+        wanted = {name: spec for name, spec in (await servers.load()).items() if name not in builtin}
+        connecting = connect_all(frame.host, wanted)
+        stack.push_async_callback(give_up, go_on(connecting, frame.executions, caller, conversations, found))
+        listener = Listener(gateway)
+        stack.push_async_callback(listener.close)
+        stack.callback(frame.executions.stop)
+        await listener.open(ground.place.socket)
+        await tell_storage(ground.store)
+        log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
+
+    async def _raise_frame(self, stack: AsyncExitStack, ground: Ground) -> Frame:
+        """The rooms that hold the rest; `stack` closes them in the order in which they need each other."""
         clock, entropy, settings = self._clock, self._entropy, self.settings
         models = Lender(settings.environ)
         system = await stack.enter_async_context(self._system())
@@ -174,63 +214,126 @@ class Node:
             clock,
             entropy,
         )
+        oauth = OAuth(ground.vault, clock)
+        doors = Doors(
+            auth=partial(oauth.auth_for, ground.owner),
+            vault=ground.vault,
+            stopping=lambda: executions.stopping,
+            closed=(ground.place.root, ground.place.socket),
+        )
+        changed = self._server_changed(ground.bus)
         host = Host(
-            clock, entropy, ground.place.logs, self._server_changed(ground.bus), for_servers, models.variables
+            clock,
+            entropy,
+            ground.place.logs,
+            changed,
+            for_servers,
+            models.variables,
+            on_news=ground.bus.pass_by,
+            doors=doors,
         )
         breakers = system.breakers(Policy(failed=speaks_against))
         toolbox = Toolbox(host, self._builtin(ground, models), breakers)
         book = ToolBook(ground.journal, ground.audit, clock)
         await book.load()
-        executions = self._executions(ground, toolbox, book, sessions, directory)
+        executions, approving, questions = self._executions(
+            stack, ground, toolbox, book, sessions, directory, models
+        )
         # At a stop the last comes first: agents end while there are sessions to journal it and servers to tell.
         stack.push_async_callback(ground.bus.close)
         stack.push_async_callback(host.close)
+        stack.push_async_callback(oauth.close)
         stack.push_async_callback(for_sessions.close, settings.stop_timeout_s)
         stack.push_async_callback(directory.close)
         stack.push_async_callback(for_agents.close, settings.stop_timeout_s)
-        router = Router(directory, Passes(ground.kernel), system.groups, system.letters, self.telemetry)
-        offered = Offered(toolbox, book)
-        caller = await self._people(directory, router, executions, sessions, offered, models, ground)
-        recovered, waiting = await self._recover(sessions, ground.bus)
-        conversations = SessionCommands(
-            sessions, directory, router, caller, ground.kernel, ground.desk, ground.journal, clock, entropy
+        return Frame(
+            system=system,
+            models=models,
+            sessions=sessions,
+            directory=directory,
+            oauth=oauth,
+            host=host,
+            toolbox=toolbox,
+            book=book,
+            executions=executions,
+            approving=approving,
+            questions=questions,
         )
-        gateway = self._open_gateway(ground, sessions, directory, toolbox, book, models, recovered)
-        stack.push_async_callback(conversations.close)
-        gateway.serve(conversations.handlers())
-        operating = RuntimeCommands(system, router, directory, sessions, ground.owner, clock, entropy)
+
+    def _conversations(
+        self, ground: Ground, frame: Frame, router: Router, caller: Caller, sight: Sight
+    ) -> SessionCommands:
+        return SessionCommands(
+            frame.sessions,
+            frame.directory,
+            router,
+            caller,
+            ground.kernel,
+            ground.desk,
+            frame.approving,
+            frame.questions,
+            ground.journal,
+            self._clock,
+            self._entropy,
+            sight,
+        )
+
+    def _serve_operators(self, gateway: Gateway, ground: Ground, frame: Frame, router: Router) -> None:
+        """What shows how the node is doing."""
+        operating = RuntimeCommands(
+            frame.system, router, frame.directory, frame.sessions, ground.owner, self._clock, self._entropy
+        )
         gateway.serve(operating.handlers())
-        gateway.serve(MetricsCommands(ground.exporters).handlers())
-        ground.exporters.add(*figures(ground, sessions, directory))
-        stack.push_async_callback(executions.close)
-        gateway.serve(ExecutionCommands(executions, sessions, directory, caller, ground.owner).handlers())
-        servers = ServerCommands(toolbox, ground.journal, clock, ground.owner)
+        gateway.serve(MetricsCommands(ground.exporters, ground.owner).handlers())
+        ground.exporters.add(*figures(ground, frame.sessions, frame.directory))
+
+    def _serve_callers(
+        self, gateway: Gateway, ground: Ground, frame: Frame, caller: Caller, sight: Sight
+    ) -> None:
+        """What uses tools, resources and prompts."""
+        calls = ExecutionCommands(
+            frame.executions, frame.questions, frame.sessions, frame.directory, caller, ground.owner, sight
+        )
+        gateway.serve(calls.handlers())
+        reading = ReadingCommands(frame.host, ground.kernel, ground.owner, ground.catalog.offering)
+        gateway.serve(reading.handlers())
+
+    def _serve_servers(self, gateway: Gateway, ground: Ground, frame: Frame, sight: Sight) -> ServerCommands:
+        """What sets servers up; the answer knows which are wanted."""
+        variables = frame.models.variables
+        servers = ServerCommands(
+            frame.toolbox, ground.journal, self._clock, ground.owner, sight, frame.oauth.forget
+        )
         gateway.serve(servers.handlers())
-        self._gateway = gateway
-        # an entry of an earlier release whose name is built in by now would be shadowed, not called
-        wanted = {name: spec for name, spec in (await servers.load()).items() if name not in toolbox.builtin}
-        stack.push_async_callback(give_up, connect_all(host, wanted))
-        listener = Listener(gateway)
-        stack.push_async_callback(listener.close)
-        stack.callback(executions.stop)
-        conversations.begin(waiting)
-        await listener.open(ground.place.socket)
-        await tell_storage(ground.store)
-        log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
+        ready = partial(ready_to_log_in, variables, ground.vault)
+        gateway.serve(LoginCommands(frame.oauth, frame.host, ready, ground.owner).handlers())
+        doctor = Doctor(variables, frame.host.doors, self._entropy)
+        gateway.serve(DiagnosisCommands(frame.toolbox, doctor, ground.owner).handlers())
+        return servers
 
     def _system(self) -> System:
         """What the actors share; a tree that has failed as a whole ends the node."""
-        return System(
+
+        def given_up(error: BaseException) -> None:
+            names = {"supervisor": system.tree.name, "reason": repr(error)}
+            self.telemetry.emit("mcp.supervisor.given_up", {}, names)
+            self.stop()
+
+        system = System(
             self._clock,
             self._entropy,
             self.telemetry,
             stop_s=self.settings.stop_timeout_s,
-            on_give_up=lambda error: self.stop(),
+            on_give_up=given_up,
         )
+        return system
 
-    async def _recover(self, sessions: Sessions, bus: Bus) -> tuple[int, list[SessionId]]:
+    async def _recover(self, sessions: Sessions, executions: Executions, bus: Bus) -> Found:
+        """Find what an earlier process has left, and let people answer what it asked them."""
         began = self._clock.monotonic()
         found = await sessions.load()
+        for session_id, calls in found.calls.items():
+            executions.take_up(session_id, calls)
         duration = self._clock.monotonic() - began
         self.telemetry.emit(
             "mcp.persistence.recovery_complete", {"events": bus.position, "duration_s": duration}, {}
@@ -258,19 +361,38 @@ class Node:
             "http": http_tools(ApiGate()),
             "db": database_tools(DatabaseGate(databases, expanded)),
             "shell": shell_tools(ShellGate()),
+            ASSISTANT: assistant_tools(self._client_of),
         }
 
+    def _client_of(self, principal: PrincipalId) -> LocalClient:
+        """A client for tools that ask the node back, as whoever called them."""
+        if self._gateway is None:
+            raise NodeUnavailable("the node is not up yet", "try again in a moment")
+        return LocalClient.of(self._gateway, principal)
+
     def _executions(
-        self, ground: Ground, toolbox: Toolbox, book: ToolBook, sessions: Sessions, directory: Directory
-    ) -> Executions:
-        """The tool calls of the node, and the guard through which each goes."""
+        self,
+        stack: AsyncExitStack,
+        ground: Ground,
+        toolbox: Toolbox,
+        book: ToolBook,
+        sessions: Sessions,
+        directory: Directory,
+        models: Lender,
+    ) -> tuple[Executions, Approving, OpenQuestions]:
+        """The tool calls of the node with the guard through which each goes, and who asks people for them."""
         clock, entropy, settings = self._clock, self._entropy, self.settings
         executions = Executions(sessions, ExecutionIndex(ground.journal), ground.bus.pass_by, clock, entropy)
-        questions = Questions(
+        approving = Approving(
             ground.desk, toolbox, sessions, book, clock, entropy, settings.approval_timeout_s
         )
+        sampler = ModelSampler(
+            models.provider, lambda: models.status().ready, lambda session_id: sessions.get(session_id).model
+        )
+        questions = OpenQuestions(sessions, clock, entropy, settings.question_timeout_s, sampler)
         guard = Guard(
             ground.kernel,
+            approving,
             questions,
             toolbox,
             book,
@@ -280,81 +402,38 @@ class Node:
             clock,
             entropy,
             executions.pass_by,
+            executions.aside,
+            ground.catalog.resources.keep_result,
             settings.call_timeout_s,
             directory.is_active,
         )
         executions.serve(guard)
-        return executions
+        stack.push_async_callback(approving.close)
+        stack.push_async_callback(questions.close)
+        return executions, approving, questions
 
-    async def _break_ground(self, stack: AsyncExitStack) -> Ground:
-        """What everything stands on: the directory, the store, the audit, the kernel."""
-        from mcp_persistence import open_journal
-        from mcp_security import Approvals, AuditLog, FilesystemGate, Kernel
-
-        clock, entropy = self._clock, self._entropy
-        place = DataDir(self.settings.data_dir)
-        stack.callback(place.lock().close)
-        self.owner_token = place.make_token(entropy)
-        check_journal_is_there(place)
-        exporters = self._open_exporters()  # before what they shall hear of, and closed after it
-        stack.push_async_callback(exporters.close)
-        store = await open_journal(
-            place.journal, clock, self.telemetry, entropy=entropy, before=place.old_journal
-        )
-        stack.push_async_callback(store.close)
-        bus = Bus(store, await store.head())
-        journal = Journal(store, await store.claim(), bus)
-        audit = await AuditLog.open(place.audit, clock, entropy)
-        stack.push_async_callback(audit.close)
-        kernel = await Kernel.open(journal, journal.epoch, audit, clock, entropy, self.telemetry)
-        stack.push_async_callback(kernel.close)
-        return Ground(
-            place=place,
-            exporters=exporters,
-            store=store,
-            bus=bus,
-            journal=journal,
-            audit=audit,
-            kernel=kernel,
-            desk=Approvals(clock),
-            gate=FilesystemGate(closed=[place.root]),
-            owner=await self._owner(store, kernel),
-        )
-
-    def _open_exporters(self) -> Exporters:
-        wanted = self.settings.telemetry
-        if wanted is None:
-            wanted = read_telemetry(self.settings.data_dir)
-        return Exporters.open(wanted, self.telemetry, self._clock, version("mcp-umbrella-core"))
-
-    async def _people(
-        self,
-        directory: Directory,
-        router: Router,
-        runner: Runner,
-        sessions: Sessions,
-        offered: Offered,
-        models: Lender,
-        ground: Ground,
-    ) -> Caller:
+    async def _people(self, router: Router, frame: Frame, ground: Ground) -> Caller:
         """Say how agents are made, bring back the list, and start the tool executor."""
+        directory, executions, sessions = frame.directory, frame.executions, frame.sessions
         calls: Calls = {}
-        directory.offer("tool_executor", lambda record: ToolExecutor(runner, calls))
+        directory.offer("tool_executor", lambda record: ToolExecutor(executions, calls))
         directory.offer("worker", lambda record: Worker())
         directory.on_restart = sessions.add
         await directory.load()
-        executor = await self._executor(directory)
-        caller = Caller(router, executor, self._clock, self._entropy)
+        find = partial(directory.only, "tool_executor", EXECUTOR)
+        await find()
+        caller = Caller(router, find, self._clock, self._entropy)
         around = Surroundings(
             sessions=sessions,
-            toolbox=offered,
+            toolbox=Offered(frame.toolbox, frame.book),
             calls=caller,
-            provider=models.provider,
+            provider=frame.models.provider,
             publish=ground.bus.pass_by,
             telemetry=self.telemetry,
             clock=self._clock,
             entropy=self._entropy,
             max_steps=self.settings.max_turn_steps,
+            stopping=lambda: executions.stopping,
         )
         directory.offer("llm", lambda record: Assistant(record, around))
         return caller
@@ -362,17 +441,20 @@ class Node:
     def _open_gateway(
         self,
         ground: Ground,
-        sessions: Sessions,
-        directory: Directory,
-        toolbox: Toolbox,
-        book: ToolBook,
-        models: Lender,
+        frame: Frame,
         recovered: int,
+        access: Access,
+        sight: Sight,
     ) -> Gateway:
+        """The door, and what can be asked of the node as a whole."""
+        sessions, directory, toolbox, book = frame.sessions, frame.directory, frame.toolbox, frame.book
         clock, entropy, release = self._clock, self._entropy, version("mcp-umbrella-core")
-        logins = Logins(ground.store, clock, entropy, self.owner_token, ground.owner)
+        keys = Keys(access, clock, entropy)
+        logins = Logins(ground.store, clock, entropy, self.owner_token, ground.owner, keys)
         watch = CommandWatch(self.telemetry, clock, entropy)
-        gateway = Gateway(logins, sessions, ground.bus, release, watch)
+        gateway = Gateway(logins, sessions, ground.bus, release, watch, sight)
+        opening = AccessCommands(keys, Publications(access, clock), ground.kernel, entropy, ground.owner)
+        gateway.serve(opening.handlers())
         birth = Birth(
             version=release,
             pid=os.getpid(),
@@ -390,46 +472,20 @@ class Node:
             directory,
             toolbox,
             ground.desk,
+            frame.questions,
             ground.audit,
-            models,
+            frame.models,
             self.stop,
         )
         gateway.serve(node.handlers())
         gateway.serve(SecurityCommands(ground.audit, logins).handlers())
         gateway.serve(storage.handlers())
+        gateway.serve(SecretCommands(ground.vault, ground.owner).handlers())
+        gateway.serve(CatalogCommands(ground.catalog.resources, ground.catalog.prompts).handlers())
         agents = AgentCommands(directory, sessions, ground.kernel, toolbox, book, ground.owner)
         gateway.serve(agents.handlers())
         gateway.serve(ToolCommands(toolbox, book, ground.kernel, ground.owner).handlers())
         return gateway
-
-    async def _owner(self, store: KeyValueStore, kernel: SecurityKernel) -> PrincipalId:
-        """The person whose node this is, with the roots of all rights; made on the first start.
-
-        A right is given once: what its owner takes back stays taken back.
-        """
-        try:
-            owner = PrincipalId(str(await store.get(OWNER_KEY)))
-        except NotFound:
-            owner = PrincipalId(new_id("user", self._entropy))
-            await store.put(OWNER_KEY, owner)
-        given = set(await store.get(ROOTS_KEY)) if await store.list_keys(ROOTS_KEY) else set()
-        roots = [resource(kind, each, "**") for kind in OPERATIONS for each in sorted(OPERATIONS[kind])]
-        held = {capability.resource_uri for capability in kernel.held_by(owner)}
-        options = GrantOptions(delegation_depth=MAX_DEPTH, metadata={"by": "first start"})
-        missing = [Ask(resource=root, options=options) for root in roots if root.uri not in given | held]
-        if missing:
-            await kernel.request_all(owner, missing)
-        # Last: after a crash on the way here, the next start gives what is missing.
-        if given != {root.uri for root in roots}:
-            await store.put(ROOTS_KEY, [root.uri for root in roots])
-        return owner
-
-    async def _executor(self, directory: Directory) -> AgentId:
-        for agent in directory.listed():
-            if agent.type == "tool_executor":
-                return agent.id
-        record: AgentRecord = await directory.spawn("tool_executor", EXECUTOR)
-        return record.id
 
     def _server_changed(self, bus: Bus) -> Callable[[ServerStatus], None]:
         def changed(status: ServerStatus) -> None:
@@ -451,30 +507,3 @@ def figures(ground: Ground, sessions: Sessions, directory: Directory) -> list[Ga
         Gauge(name="mcp_agents_active", help="Agents that have not ended", read=directory.count),
         Gauge(name="mcp_actors_alive", help="Actors of this process", read=lambda: len(ROLL)),
     ]
-
-
-async def tell_storage(store: Store) -> None:
-    """Log how the journal was found, in one line."""
-    report = await store.report()
-    log.info("the journal: %s", report.found or f"{report.head} events")
-    if report.state != "writable":
-        log.warning("the journal is %s: %s", report.state, report.reason)
-
-
-async def give_up(work: "asyncio.Future[list[None]]") -> None:
-    """Cancel work and wait until it has let go."""
-    work.cancel()
-    await asyncio.gather(work, return_exceptions=True)
-
-
-def connect_all(host: Host, wanted: dict[str, ServerSpec]) -> "asyncio.Future[list[None]]":
-    """Begin to connect the configured servers, side by side."""
-    return asyncio.gather(*(connect(host, name, spec) for name, spec in wanted.items()))
-
-
-async def connect(host: Host, name: str, spec: ServerSpec) -> None:
-    """Connect one configured server at start; its failure is its status."""
-    try:
-        await host.add(name, spec)
-    except Exception:
-        log.exception("server %s could not be set up", name)

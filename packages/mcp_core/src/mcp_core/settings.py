@@ -41,9 +41,38 @@ class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Address of a collector that takes spans by OTLP over HTTP; needs the extra `otel`; empty: none."""
 
 
+Person = Annotated[str, Meta(pattern="^user_[0-9a-f]{32}$")]
+
+
+class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[oauth]` of the configuration: whose access tokens `/mcp` takes, beside keys."""
+
+    issuer: Annotated[str, Meta(pattern="^https?://.+$")]
+    """Who makes the tokens, exactly as they say in `iss`."""
+    audience: Annotated[str, Meta(min_length=1)]
+    """What they must be made for, as in `aud`; usually the public URL of `/mcp`."""
+    jwks: Annotated[str, Meta(pattern="^(https?://|/).+$")]
+    """The issuer's public keys: a URL, or the absolute path of a file."""
+    principals: dict[str, Person] = {}
+    """By the subject of a token, with whose rights it acts; other subjects are not let in."""
+
+
+class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[mcp]` of the configuration."""
+
+    anonymous_principal: Person | None = None
+    """With whose rights somebody acts who shows nothing; on the loopback only. None lets nobody in so."""
+    task_wait_s: Annotated[float, Meta(ge=0, le=3600)] = 2.0
+    """Seconds in which a call may end before it becomes a task, for clients that can wait for one."""
+    task_kept_s: Annotated[float, Meta(ge=1, le=31_536_000)] = 86_400.0
+    """Seconds for which a task can be asked about after its end."""
+
+
 class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     databases: _Databases = {}
     telemetry: TelemetrySettings = TelemetrySettings()
+    mcp: McpSettings = McpSettings()
+    oauth: OAuthSettings | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +88,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     call_timeout_s: float = 120.0
     """Deadline of a tool call that brings none of its own."""
     approval_timeout_s: float = 3600.0
-    """A question unanswered for so long means no."""
+    """A question about a right that is unanswered for so long means no."""
+    question_timeout_s: float = 86_400.0
+    """A question of a tool that is unanswered for so long is cancelled."""
     max_turn_steps: int = 50
     """Model requests within one turn before it is stopped."""
     stop_timeout_s: float = 10.0
@@ -105,6 +136,16 @@ def read_telemetry(folder: Path) -> TelemetrySettings:
     return _read(folder).telemetry
 
 
+def read_entrance(folder: Path) -> tuple[McpSettings, OAuthSettings | None]:
+    """Who may come in by `/mcp` without a key, as `config.toml` in a data directory says; nobody without the file.
+
+    Raises:
+        CallerMistaken: As `read_databases`.
+    """
+    config = _read(folder)
+    return config.mcp, config.oauth
+
+
 def _read(folder: Path) -> _Config:
     file = folder / CONFIG
     try:
@@ -118,5 +159,6 @@ def _read(folder: Path) -> _Config:
         raise CallerMistaken(
             f"{file}: {error}",
             'write [databases.name] with url = "sqlite:///absolute/path" or "postgresql://…${VAR}…", '
-            'and [telemetry] with metrics = true or otel_endpoint = "http://…"',
+            'and [telemetry] with metrics = true or otel_endpoint = "http://…", '
+            "[mcp] with anonymous_principal, [oauth] with issuer, audience, jwks and principals",
         ) from error

@@ -32,7 +32,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     mime_type: str = ""
     source: str = ""
-    """Of a file its path; of a URL the URL."""
+    """Of a file its path; of a URL the URL. Empty for everybody but its owner."""
     size: int | None = None
     """Bytes, of what is kept here."""
     sha256: str = ""

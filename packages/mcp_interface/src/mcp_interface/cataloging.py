@@ -21,7 +21,8 @@ Tags = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(m
 class CreateItem(Command[Item], frozen=True, kw_only=True, tag="catalog.resource.create"):
     """Add a resource to the caller's; its URI must be new among them."""
 
-    uri: ItemUri
+    uri: ItemUri | None = None
+    """None: of a URL the URL itself, of a file its path, else `<scheme>:///<caller>/<name>`."""
     kind: ResourceKind
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     description: str = ""

@@ -136,6 +136,8 @@ class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The node's token or a login key, in one process too; a WebSocket with a login cookie needs none."""
     session_id: SessionId | None = None
     """The session to attach to; must exist."""
+    on_behalf_of: PrincipalId | None = None
+    """With the node's own token only: with whose rights to act, as a door does that has checked who comes."""
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):

@@ -83,7 +83,9 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     pending_approvals: int
     model: ModelStatus
     recovered: int = 0
-    """Sessions in which something was found interrupted at start."""
+    """Sessions in which something was found open at start, and was interrupted or taken up again."""
+    pending_questions: int = 0
+    """Of tools, to people."""
 
 
 class GetStatus(Command[NodeStatus], frozen=True, kw_only=True, tag="node.status"):
@@ -119,6 +121,8 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
 
     principal_id: PrincipalId
     expires_at: Instant
+    key_name: str = ""
+    """Of an API key; empty for a person who has logged in."""
 
 
 class LoginCode(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,6 +154,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """What whoever began the call can answer by itself; None: what a person can."""
     detached: bool = False
     """Whether it was answered for before its end, and so is taken up again by the next process."""
+    repeatable: bool = False
+    """Whether its tool, as it was defined when it started, may be run again: it only reads, or is idempotent."""
 
 
 class ExecutionChanged(EventBase, frozen=True, kw_only=True, tag="execution"):
@@ -168,7 +170,7 @@ class ExecutionChanged(EventBase, frozen=True, kw_only=True, tag="execution"):
     status: Literal["queued", "started", "progress", "kept", "completed", "failed"]
     """kept: there is a new handle by which another process can resume it."""
     call: ToolCall | None = None
-    """Given when queued, when started, and when it failed before it could start."""
+    """Given when queued, when started, and when it ended without a start."""
     progress: float = 0.0
     message: str = ""
     handle: str = ""

@@ -12,7 +12,7 @@ from msgspec import Meta
 from mcp_interface.clock import Instant
 from mcp_interface.commands import Command, Limit, Page
 from mcp_interface.errors import ErrorBody, InvalidRecord
-from mcp_interface.events import ExecutionChanged
+from mcp_interface.events import ExecutionChanged, QuestionAnswered, QuestionAsked
 from mcp_interface.ids import AgentId, ExecutionId, PrincipalId, QuestionId, SessionId, is_id, is_principal
 from mcp_interface.question import InquiryKind, Question, Response
 from mcp_interface.tool import ToolResult
@@ -103,12 +103,30 @@ def advance_execution(execution: Execution | None, event: ExecutionChanged) -> E
                 status="FAILED" if failed else "SUCCESS",
                 progress=execution.progress if failed else 100.0,
                 ended_at=event.timestamp,
+                questions=[],
                 result=event.result,
             )
         case _:  # failed
             return msgspec.structs.replace(
-                execution, status=_failure(event.error), ended_at=event.timestamp, error=event.error
+                execution,
+                status=_failure(event.error),
+                ended_at=event.timestamp,
+                questions=[],
+                error=event.error,
             )
+
+
+def advance_questions(execution: Execution, event: QuestionAsked | QuestionAnswered) -> Execution:
+    """Move an execution on by a question that was asked for it, or answered. What is over stays as it is. Pure."""
+    if execution.over:
+        return execution
+    if isinstance(event, QuestionAsked):
+        key = event.question.id
+        if event.question.execution_id != execution.id or key in execution.questions:
+            return execution
+        return msgspec.structs.replace(execution, questions=[*execution.questions, key])
+    left = [key for key in execution.questions if key != event.question_id]
+    return msgspec.structs.replace(execution, questions=left)
 
 
 def _failure(error: ErrorBody | None) -> RunStatus:

@@ -12,9 +12,18 @@ from urllib.parse import quote
 import msgspec
 
 from mcp_interface.address import Resource, resource
+from mcp_interface.question import Inquiry
 
 CATALOG: Final = "catalog"
 """The name of the server that is the node's own collection."""
+SKILL_SCHEME: Final = "skill://"
+"""How the URI of a skill's file in the catalog begins: `skill://<name>/<path>`."""
+SKILL_MANIFEST: Final = "SKILL.md"
+"""The file that a skill begins with."""
+SKILL_FRONT: Final = "io.modelcontextprotocol.skills/frontmatter"
+"""Under which key of such a file's meta stands the front matter of its skill; of the manifest only."""
+SKILL_DIGEST: Final = "io.modelcontextprotocol.skills/digest"
+"""And under which the digest of what it holds, `sha256:<hex>`."""
 
 
 class ResourceInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +38,8 @@ class ResourceInfo(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None = None
     """Bytes, when known."""
     annotations: dict[str, Any] = {}
+    icons: list[dict[str, Any]] = []
+    """In MCP's wire form."""
     meta: dict[str, Any] = {}
 
 
@@ -42,6 +53,8 @@ class ResourceTemplate(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     mime_type: str = ""
     annotations: dict[str, Any] = {}
+    icons: list[dict[str, Any]] = []
+    """In MCP's wire form."""
     meta: dict[str, Any] = {}
 
 
@@ -74,6 +87,8 @@ class PromptInfo(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     description: str = ""
     arguments: list[PromptArgument] = []
+    icons: list[dict[str, Any]] = []
+    """In MCP's wire form."""
     meta: dict[str, Any] = {}
 
 
@@ -90,6 +105,11 @@ class PromptResult(msgspec.Struct, frozen=True, kw_only=True):
 
     description: str = ""
     messages: list[PromptMessage] = []
+    inquiries: list[Inquiry] = []
+    """What its server wants to know first; with these there are no messages yet."""
+    state: str = ""
+    """With `inquiries`: to be handed back with the answers."""
+    meta: dict[str, Any] = {}
 
 
 class Suggestions(msgspec.Struct, frozen=True, kw_only=True):

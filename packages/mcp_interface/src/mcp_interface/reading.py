@@ -13,6 +13,7 @@ from mcp_interface.offers import (
     ResourceTemplate,
     Suggestions,
 )
+from mcp_interface.question import InquiryKind, Response
 
 Uri = Annotated[str, Meta(min_length=1, max_length=4096)]
 
@@ -68,6 +69,12 @@ class GetPrompt(Command[PromptResult], frozen=True, kw_only=True, tag="prompt.ge
     server: str
     name: str
     arguments: dict[str, str] = {}
+    answers: list[InquiryKind] = []
+    """What the caller can answer when its server wants to know more; others are refused."""
+    responses: dict[str, Response] = {}
+    """To the inquiries of the result before, by key."""
+    state: str = ""
+    """Of the result before."""
 
 
 class Complete(Command[Suggestions], frozen=True, kw_only=True, tag="prompt.complete"):

@@ -3,7 +3,7 @@
 A secret is given by reference, `${secret:NAME}`, and its value is in no event, no log and no answer.
 """
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -61,6 +61,13 @@ class PutSecret(Command[SecretInfo], frozen=True, kw_only=True, tag="secret.put"
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,200}$")]
     value: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+    def __repr__(self) -> str:
+        return f"PutSecret({self.name!r}, …)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What Rich shows instead, in a traceback with locals for example."""
+        return [("name", self.name)]
 
 
 class ListSecrets(Command[Page[SecretInfo]], frozen=True, kw_only=True, tag="secret.list"):

@@ -8,6 +8,9 @@ import msgspec
 from mcp_interface.errors import InvalidRecord
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_SECRET = re.compile(r"\$\{secret:[A-Za-z0-9][A-Za-z0-9_.:/-]*\}")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_DOCUMENT = re.compile(r"https://[^/\s]+/\S+")
 ServerState = Literal["connecting", "ready", "waiting", "failed", "stopped", "resting", "login"]
 """waiting: broken, will be tried again after a pause; failed: tried often enough, next call tries again;
 resting: lazy or disabled, and not started; login: a person has to log in first."""
@@ -35,12 +38,52 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     client_id: str | None = None
     client_secret: str | None = None
     """A reference, `${secret:NAME}`."""
+    private_key: str | None = None
+    """A reference to a key in PEM; the client then signs instead of showing a secret (`client_credentials` only)."""
+    issuer: str | None = None
+    """The authorization server that the client belongs to; None: the first that the server names, from then on."""
     scopes: list[str] = []
     client_metadata_url: str | None = None
     """Our client-id metadata document, where one is published."""
     redirect_url: str | None = None
     """Where the page of the login leads back to; None: whoever begins the login says."""
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+
+    def validate(self) -> None:
+        """Check that it can work, and that no secret is spelled out.
+
+        Raises:
+            InvalidRecord: secret_in_plain, client_without_id, client_without_secret, key_without_grant,
+                invalid_issuer, invalid_scope or invalid_client_metadata_url.
+        """
+        for secret in (self.client_secret, self.private_key):
+            if secret is not None and _SECRET.fullmatch(secret) is None:
+                raise InvalidRecord(
+                    "secret_in_plain", "a secret of auth is spelled out", "keep it, and write ${secret:NAME}"
+                )
+        if self.client_id is None and (self.client_secret is not None or self.grant == "client_credentials"):
+            raise InvalidRecord("client_without_id", "auth has no client_id", "give the one you registered")
+        if self.grant == "client_credentials" and (self.client_secret is None) == (self.private_key is None):
+            raise InvalidRecord(
+                "client_without_secret",
+                "auth needs a client_secret or a private_key",
+                "give exactly one of the two",
+            )
+        if self.private_key is not None and self.grant != "client_credentials":
+            raise InvalidRecord("key_without_grant", "only client_credentials signs", "leave private_key out")
+        if self.issuer is not None and not self.issuer.startswith(("http://", "https://")):
+            raise InvalidRecord(
+                "invalid_issuer", f"{self.issuer!r} is no issuer", "give its http or https URL"
+            )
+        if any(_SCOPE.fullmatch(scope) is None for scope in self.scopes):
+            raise InvalidRecord("invalid_scope", "a scope is one word without quotes", "give them one by one")
+        document = self.client_metadata_url
+        if document is not None and _DOCUMENT.fullmatch(document) is None:
+            raise InvalidRecord(
+                "invalid_client_metadata_url",
+                f"{document!r} is no document's address",
+                "give an https URL with a path",
+            )
 
 
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -82,7 +125,8 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Check that exactly one way to reach it is given.
 
         Raises:
-            InvalidRecord: command_or_url, type_mismatch, invalid_url, invalid_timeout or cage_without_command.
+            InvalidRecord: command_or_url, type_mismatch, invalid_url, invalid_timeout, cage_without_command or
+                auth_without_url; or as `Authorization.validate`.
         """
         if (self.command is None) == (self.url is None):
             raise InvalidRecord(
@@ -102,6 +146,12 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise InvalidRecord(
                 "cage_without_command", "only a process of this machine can be caged", "leave the cage out"
             )
+        if self.auth is not None:
+            if self.url is None:
+                raise InvalidRecord(
+                    "auth_without_url", "only a server with a URL is logged in to", "leave auth out"
+                )
+            self.auth.validate()
 
 
 class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):

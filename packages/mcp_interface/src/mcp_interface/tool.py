@@ -5,7 +5,7 @@ First-party tools (`mcp_core.tools`) need rights on the very thing they touch; a
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -35,6 +35,8 @@ class ToolInfo(msgspec.Struct, frozen=True, kw_only=True):
     """In MCP's wire form."""
     meta: dict[str, Any] = {}
     """What its server says beside; nothing is decided by it."""
+    task_support: Literal["", "forbidden", "optional", "required"] = ""
+    """Whether a call may or has to go on as a task, by what its server says; empty: it says nothing."""
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):

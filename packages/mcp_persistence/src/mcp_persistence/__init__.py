@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcp_interface.testing import MemoryStore
+    from mcp_persistence.blobs import FileBlobs
     from mcp_persistence.migrate import open_journal
     from mcp_persistence.outbox import Outbox
     from mcp_persistence.projections.projection import Projection
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EventCodec",
+    "FileBlobs",
     "MemoryStore",
     "Outbox",
     "Projection",
@@ -31,6 +33,7 @@ __all__ = [
 
 _HOMES = {
     "EventCodec": "mcp_persistence.upcast",
+    "FileBlobs": "mcp_persistence.blobs",
     "MemoryStore": "mcp_interface.testing",
     "Outbox": "mcp_persistence.outbox",
     "Projection": "mcp_persistence.projections.projection",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mcp_security.validators.processes import Outcome
     from mcp_security.validators.rows import Rows
     from mcp_security.validators.shell import ShellGate
+    from mcp_security.vault import EncryptedVault
 
 __all__ = [
     "ApiGate",
@@ -24,6 +25,7 @@ __all__ = [
     "Database",
     "DatabaseGate",
     "Draft",
+    "EncryptedVault",
     "Entry",
     "FilesystemGate",
     "Kernel",
@@ -45,6 +47,7 @@ _HOMES = {
     "Database": "validators.database",
     "DatabaseGate": "validators.database",
     "Draft": "audit",
+    "EncryptedVault": "vault",
     "Entry": "validators.filesystem",
     "FilesystemGate": "validators.filesystem",
     "Kernel": "kernel",

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from litestar import Litestar, Response, Router
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
@@ -21,14 +22,17 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
-from mcp_core import Door
+from mcp_core import Door, McpSettings, OAuthSettings, open_seal
 from mcp_interface.capability import Sealed
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
 from mcp_interface.codec import encode_json
 from mcp_interface.errors import CallerMistaken, ErrorBody, OurBug, UmbrellaError
+from mcp_web import mcp as mcp_routes
 from mcp_web.auth import AnyRequest, provide_caller, require_login
 from mcp_web.boundary import COOKIE, HEADERS, REQUEST_ID, Boundary
 from mcp_web.clients import Clients
+from mcp_web.entrance import Entrance
+from mcp_web.mcp import McpMount
 from mcp_web.problem import MEDIA_TYPE, Problem, code_of, problem_of
 from mcp_web.routes import (
     agents,
@@ -37,8 +41,13 @@ from mcp_web.routes import (
     capabilities,
     dashboard,
     executions,
+    keys,
     login,
     node,
+    oauth,
+    prompts,
+    questions,
+    resources,
     servers,
     sessions,
 )
@@ -53,6 +62,39 @@ log = logging.getLogger(__name__)
 MAX_BODY: Final = 4 * 1024 * 1024
 """Bytes of the largest request body."""
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
+
+
+PRIVATE: Final[list[Any]] = [
+    *sessions.ROUTES,
+    *agents.ROUTES,
+    *servers.ROUTES,
+    *tool_routes.ROUTES,
+    *executions.ROUTES,
+    *capabilities.ROUTES,
+    *approvals.ROUTES,
+    *questions.ROUTES,
+    *keys.ROUTES,
+    *audit.ROUTES,
+    *storage_routes.ROUTES,
+    *resources.ROUTES,
+    *prompts.ROUTES,
+    *runtime_routes.ROUTES,
+    *node.PRIVATE,
+    *login.PRIVATE,
+    *oauth.PRIVATE,
+]
+"""Routes that need a login."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the MCP endpoint needs to know."""
+
+    folder: Path
+    """The data directory; the key of sealed states rests in it."""
+    mcp: McpSettings
+    oauth: OAuthSettings | None
+    loopback: bool
+    """Whether the server can be reached from this machine only."""
 
 
 class WebApp(Litestar):
@@ -97,7 +139,7 @@ def _dress(message: Any, request_id: str, path: str) -> None:
     for name, value in HEADERS.items():
         headers[name] = value
     if "cache-control" not in headers:
-        headers["cache-control"] = "no-store" if path.startswith("/api") else "no-cache"
+        headers["cache-control"] = "no-store" if path.startswith(("/api", "/mcp")) else "no-cache"
 
 
 def make_app(
@@ -108,6 +150,7 @@ def make_app(
     assets: Path = DASHBOARD,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
+    entry: Entry | None = None,
 ) -> Litestar:
     """Make the application over a door that stays the caller's to close.
 
@@ -118,37 +161,35 @@ def make_app(
         assets: Folder of the built dashboard; a missing one gives a page that says how to build it.
         clock: Time; None is the machine's.
         entropy: Randomness; None is the machine's.
+        entry: What the MCP endpoint needs to know; None: there is none.
     """
-    clock = clock or SystemClock()
+    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     clients = Clients(door, clock)
-    private: list[Any] = [
-        *sessions.ROUTES,
-        *agents.ROUTES,
-        *servers.ROUTES,
-        *tool_routes.ROUTES,
-        *executions.ROUTES,
-        *capabilities.ROUTES,
-        *approvals.ROUTES,
-        *audit.ROUTES,
-        *storage_routes.ROUTES,
-        *runtime_routes.ROUTES,
-        *node.PRIVATE,
-        *login.PRIVATE,
-    ]
+    mount = None if entry is None else _mount(door, clients, entry, clock, entropy)
     api = Router(
         path="/api",
-        route_handlers=private,
+        route_handlers=PRIVATE,
         guards=[require_login],
         dependencies={"caller": Provide(provide_caller, sync_to_thread=False)},
         security=[{"cookie": []}, {"bearer": []}],
     )
     app = WebApp(
-        route_handlers=[api, *login.PUBLIC, *node.PUBLIC, *metrics_routes.ROUTES, stream, *dashboard.ROUTES],
+        route_handlers=[
+            api,
+            *login.PUBLIC,
+            *oauth.PUBLIC,
+            *node.PUBLIC,
+            *metrics_routes.ROUTES,
+            *mcp_routes.ROUTES,
+            stream,
+            *dashboard.ROUTES,
+        ],
         lifespan=[_connections],
         state=State(
             {
                 "clients": clients,
                 "clock": clock,
+                "mcp": mount,
                 "pages": dashboard.Pages.load(assets),
                 "health": node.HealthCache(clients, clock),
             }
@@ -164,20 +205,31 @@ def make_app(
         request_max_body_size=MAX_BODY,
         logging_config=None,
     )
-    app.boundary = Boundary(hosts, entropy or SystemEntropy(), any_address=any_address)
+    app.boundary = Boundary(hosts, entropy, any_address=any_address)
     return app
+
+
+def _mount(door: Door, clients: Clients, entry: Entry, clock: Clock, entropy: Entropy) -> McpMount:
+    entrance = Entrance(door, clients, entry.mcp, entry.oauth, clock, loopback=entry.loopback)
+    return McpMount(door, entrance, open_seal(entry.folder, entropy), clock, entry.mcp)
 
 
 @asynccontextmanager
 async def _connections(app: Litestar) -> AsyncIterator[None]:
     clients: Clients = app.state.clients
-    sweeper = asyncio.create_task(clients.sweep(), name="web: close idle logins")
+    mount: McpMount | None = app.state.mcp
+    sweepers = [asyncio.create_task(clients.sweep(), name="web: close idle logins")]
+    if mount is not None:
+        sweepers.append(asyncio.create_task(mount.sweep(), name="web: close idle MCP clients"))
     try:
         yield
     finally:
-        sweeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await sweeper
+        for sweeper in sweepers:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+        if mount is not None:
+            await mount.close()
         await clients.close()
 
 

@@ -74,6 +74,12 @@ def bearer(scope: Mapping[str, Any]) -> str | None:
     return key.strip() or None if kind.lower() == "bearer" else None
 
 
+def is_mcp(scope: Mapping[str, Any]) -> bool:
+    """Whether a request is for the MCP endpoint."""
+    path = str(scope["path"])
+    return bool(scope["type"] == "http") and (path == "/mcp" or path.startswith("/mcp/"))
+
+
 class Boundary:
     """Judges requests before anything else sees them.
 
@@ -113,7 +119,10 @@ class Boundary:
                 "use the address that `umbrella serve` printed",
                 {"reason": "host_not_allowed"},
             )
-        if scope["type"] == "http" and scope["method"] in SAFE_METHODS:
+        for_mcp = is_mcp(
+            scope
+        )  # takes no cookie, so that nothing can be forged; and its reading opens streams
+        if scope["type"] == "http" and scope["method"] in SAFE_METHODS and not for_mcp:
             return
         origin = header(scope, "origin")
         if origin is not None and not _same(origin, host):
@@ -122,7 +131,7 @@ class Boundary:
                 f"open the dashboard at http://{host}/",
                 {"reason": "origin_not_allowed"},
             )
-        if scope["type"] != "http" or bearer(scope) is not None:
+        if scope["type"] != "http" or for_mcp or bearer(scope) is not None:
             return
         if (origin is not None or cookie(scope) is not None) and header(scope, CSRF_HEADER) != "1":
             raise NotPermitted(

@@ -75,9 +75,10 @@ async def run(settings: "Settings", host: str, port: int, ready: "Callable[[str,
         CallerMistaken: The address cannot be listened on.
         NodeUnavailable: No node answers and none can be run here.
     """
+    from mcp_core import read_entrance
     from mcp_interface.client import ClientInfo
     from mcp_interface.commands import CreateLogin
-    from mcp_web.app import make_app
+    from mcp_web.app import Entry, make_app
 
     with _Stop() as stop, closing(listen(host, port)) as listener:
         door = await _open(settings)
@@ -85,7 +86,9 @@ async def run(settings: "Settings", host: str, port: int, ready: "Callable[[str,
             owner = door.client()
             await owner.connect(ClientInfo(name="serve", token=door.owner_token))
             hosts, any_address = allowed_hosts(host)
-            app = make_app(door, hosts=hosts, any_address=any_address)
+            mcp, oauth = read_entrance(settings.data_dir)
+            entry = Entry(folder=settings.data_dir, mcp=mcp, oauth=oauth, loopback=is_loopback(host))
+            app = make_app(door, hosts=hosts, any_address=any_address, entry=entry)
             login = await owner.request(CreateLogin(), 10.0)
             await owner.disconnect("ready")
             url = base_url(host, listener.getsockname()[1])

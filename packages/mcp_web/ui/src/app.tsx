@@ -5,16 +5,21 @@ import { Link, Route, Switch, useLocation } from "wouter";
 import { api, Problem } from "./api/http";
 import { LiveProvider, useLink, useLive } from "./api/live";
 import type { Login } from "./api/types";
-import { approvals, changes } from "./api/queries";
+import { approvals, changes, questions } from "./api/queries";
 import { Empty, Header } from "./parts/basics";
 import { Refusing } from "./parts/journal";
 import { AgentPage } from "./pages/agent";
 import { Agents } from "./pages/agents";
 import { Approvals } from "./pages/approvals";
 import { Audit } from "./pages/audit";
+import { Keys } from "./pages/keys";
 import { LoginPage } from "./pages/login";
 import { Overview } from "./pages/overview";
+import { Prompts } from "./pages/prompts";
+import { Questions } from "./pages/questions";
+import { Resources } from "./pages/resources";
 import { Runtime } from "./pages/runtime";
+import { Servers } from "./pages/servers";
 import { SessionPage } from "./pages/session";
 import { Sessions } from "./pages/sessions";
 import { Tools } from "./pages/tools";
@@ -56,7 +61,12 @@ const PLACES = [
   ["/sessions", "Sessions"],
   ["/agents", "Agents"],
   ["/approvals", "Approvals"],
+  ["/questions", "Questions"],
+  ["/servers", "Servers"],
   ["/tools", "Tools"],
+  ["/resources", "Resources"],
+  ["/prompts", "Prompts"],
+  ["/keys", "Keys"],
   ["/audit", "Audit"],
   ["/runtime", "Runtime"],
 ] as const;
@@ -93,7 +103,12 @@ function Pages(): ReactNode {
       <Route path="/agents" component={Agents} />
       <Route path="/agents/:id">{({ id }) => <AgentPage key={id} id={id} />}</Route>
       <Route path="/approvals" component={Approvals} />
+      <Route path="/questions" component={Questions} />
+      <Route path="/servers" component={Servers} />
       <Route path="/tools" component={Tools} />
+      <Route path="/resources" component={Resources} />
+      <Route path="/prompts" component={Prompts} />
+      <Route path="/keys" component={Keys} />
       <Route path="/audit" component={Audit} />
       <Route path="/runtime" component={Runtime} />
       <Route>
@@ -110,9 +125,11 @@ function Pages(): ReactNode {
 
 function Side({ path, login }: { path: string; login: Login }) {
   const open = useQuery(approvals());
+  const asked = useQuery(questions());
   const changed = useInfiniteQuery(changes());
   const loud: Record<string, [number, string]> = {
     "/approvals": [open.data?.items.length ?? 0, "waiting"],
+    "/questions": [asked.data?.items.length ?? 0, "open"],
     "/tools": [changed.data?.pages.flatMap((page) => page.items).filter((item) => item.now).length ?? 0, "changed"],
   };
   const leave = () => void api<null>("/api/logout", { method: "POST" }).finally(() => queries.invalidateQueries({ queryKey: ["login"] }));

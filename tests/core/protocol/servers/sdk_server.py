@@ -1,6 +1,6 @@
-"""A server of the newer era made with the official SDK, over stdio or HTTP.
+"""A server of the newer era made with the official SDK, over stdio or HTTP; over SSE it speaks the older one.
 
-Usage: sdk_server.py stdio | sdk_server.py http PORT
+Usage: sdk_server.py stdio | sdk_server.py http PORT | sdk_server.py sse PORT
 """
 
 import asyncio
@@ -21,7 +21,20 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-@server.tool(annotations=ToolAnnotations(destructive_hint=False, idempotent_hint=True))
+@server.tool()
+async def hang(marker: str) -> str:
+    """Say nothing at all, for a minute."""
+    file = Path(marker)
+    file.write_text("began")
+    try:
+        await asyncio.sleep(60)
+    except anyio.get_cancelled_exc_class():
+        file.write_text("cancelled")
+        raise
+    return "waited"
+
+
+@server.tool(annotations=ToolAnnotations(destructive_hint=False))
 async def wait(marker: str, ctx: Context) -> str:
     """Write that it began, then that it was cancelled."""
     file = Path(marker)
@@ -58,5 +71,7 @@ def fail() -> str:
 
 if sys.argv[1] == "stdio":
     server.run("stdio")
+elif sys.argv[1] == "sse":
+    server.run("sse", host="127.0.0.1", port=int(sys.argv[2]))
 else:
     server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))

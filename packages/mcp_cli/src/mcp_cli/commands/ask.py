@@ -9,7 +9,9 @@ import click
 
 from mcp_cli import terminal
 from mcp_cli.arguments import duration
+from mcp_cli.interview import Interview, say
 from mcp_cli.invocation import Invocation, Outcome, invocation, run
+from mcp_cli.lines import Lines
 from mcp_cli.naming import find_session, latest_session
 from mcp_cli.turn import Turn, TurnReport
 from mcp_cli.untrusted import one_line, printable
@@ -50,7 +52,8 @@ def command(
     """Ask the assistant and print its answer; text piped in is added to the prompt.
 
     Nobody can approve anything here: what the assistant may not do by itself is refused, and the option that
-    allows it is named. The exit code is then 3.
+    allows it is named. The exit code is then 3. What a tool wants to know is asked at a terminal; elsewhere you
+    are told how to answer, and the turn waits.
     """
     given = invocation(ctx)
     if latest and resume:
@@ -61,7 +64,9 @@ def command(
         text = _whole(prompt, _piped())
         session = await _session(client, text, latest, resume, model)
         writer = _Writer(given)
-        turn = Turn(client, session, allow, seconds, writer.text, writer.step)
+        lines = Lines(sys.stdin) if sys.stdin is not None and sys.stdin.isatty() else None
+        interview = Interview(client, lines, say)
+        turn = Turn(client, session, allow, seconds, writer.text, writer.step, interview)
         report = await turn.run(text)
         writer.end(report)
         return Outcome(value=report, code=report.code)

@@ -4,19 +4,12 @@ from typing import Any
 
 import click
 
-from mcp_cli import executing, presenters
+from mcp_cli import executing
 from mcp_cli.arguments import duration, json_object
-from mcp_cli.exit_codes import FAILED
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import agent_id, find_session
-from mcp_cli.transcript import RETRY_CALL
 from mcp_interface.client import Client
-from mcp_interface.commands import CallTool
-from mcp_interface.errors import Interrupted, NodeUnavailable
 from mcp_interface.execution import StartExecution
-
-PATIENCE_S = 3600.0
-"""Seconds to wait for a call without a limit of its own; a person may have to approve it first."""
 
 
 @click.command(
@@ -61,13 +54,10 @@ def command(
             "timeout_ms": max(1, int(limit * 1000)) if limit else None,
         }
         if detach:
-            started = await client.request(StartExecution(**wish))
-            return Outcome(value=started, shown=executing.started(started))
-        try:
-            call = await client.request(CallTool(**wish), timeout=limit + 5 if limit else PATIENCE_S)
-        except NodeUnavailable as error:
-            raise Interrupted(f"the node died while {server}/{tool} was called", RETRY_CALL) from error
-        code = FAILED if call.result.is_error else 0
-        return Outcome(value=call, shown=presenters.outcome(call.result), code=code)
+            detached = await client.request(StartExecution(**wish))
+            return Outcome(value=detached, shown=executing.started(detached))
+        from mcp_cli.calling import called
+
+        return await called(client, StartExecution(**wish), given)
 
     run(ctx, work, timeout=None)

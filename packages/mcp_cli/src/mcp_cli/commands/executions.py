@@ -1,22 +1,15 @@
 """`umbrella executions …`: tool calls as things of their own, while they run and after."""
 
-from typing import Final, cast, get_args
+from typing import cast, get_args
 
 import click
 
-from mcp_cli import executing, presenters
+from mcp_cli import executing
 from mcp_cli.arguments import duration
-from mcp_cli.exit_codes import FAILED
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import execution_id, find_session
 from mcp_interface.client import Client
-from mcp_interface.errors import DeadlineExceeded, error_from
-from mcp_interface.execution import CancelExecution, Execution, GetExecution, ListExecutions, RunStatus
-from mcp_interface.ids import ExecutionId
-
-STEP_S: Final = 60.0
-"""Seconds that one question waits for an end; then it is asked again."""
-GRACE_S: Final = 10.0
+from mcp_interface.execution import CancelExecution, GetExecution, ListExecutions, RunStatus
 
 
 @click.group()
@@ -73,20 +66,33 @@ def wait(ctx: click.Context, execution: str, timeout: str | None) -> None:
     clock = invocation(ctx).clock
 
     async def work(client: Client) -> Outcome:
+        from mcp_cli import waiting
+
         limit = None if timeout is None else duration(timeout)
         key = await execution_id(client, execution)
-        began = clock.monotonic()
-        while True:
-            left = STEP_S if limit is None else min(STEP_S, began + limit - clock.monotonic())
-            found = await _ask(client, key, max(0.0, left))
-            if found.over:
-                return _ended(found)
-            if left <= 0:
-                raise DeadlineExceeded(
-                    f"{key} has not ended within {timeout}", f"go on waiting: umbrella executions wait {key}"
-                )
+        return waiting.ended(await waiting.to_its_end(client, key, clock, limit=limit))
 
     run(ctx, work, timeout=None)
+
+
+@command.command(short_help="Watch a call to its end, over restarts of the node.")
+@click.argument("execution")
+@click.pass_context
+def watch(ctx: click.Context, execution: str) -> None:
+    """Tell how a call moves until it has ended; ends as `umbrella call` would have.
+
+    A node that dies or is started anew in between is attached to again: what it takes up again is watched on. What
+    the tool asks is put to you at a terminal; elsewhere you are told how to answer.
+    """
+    given = invocation(ctx)
+
+    async def whole(client: Client) -> Outcome:
+        from mcp_cli.overlooking import watching_over
+
+        key = await execution_id(client, execution)
+        return await watching_over(given, key)
+
+    run(ctx, whole, timeout=None)
 
 
 @command.command(short_help="Stop a call.")
@@ -101,15 +107,3 @@ def cancel(ctx: click.Context, execution: str) -> None:
         return Outcome(value=found, shown=executing.execution(found, clock.now()))
 
     run(ctx, work)
-
-
-async def _ask(client: Client, key: ExecutionId, wait_s: float) -> Execution:
-    return await client.request(GetExecution(execution_id=key, wait_s=wait_s), wait_s + GRACE_S)
-
-
-def _ended(found: Execution) -> Outcome:
-    if found.error is not None:
-        raise error_from(found.error)
-    result = found.result
-    code = FAILED if result is None or result.is_error else 0
-    return Outcome(value=found, shown=presenters.outcome(result) if result is not None else None, code=code)

@@ -1,17 +1,17 @@
-"""`umbrella grant`: hand an agent a right."""
+"""`umbrella grant`: hand an agent, or the principal of a key, a right."""
 
 import click
 
 from mcp_cli import presenters
 from mcp_cli.arguments import duration, limits
 from mcp_cli.invocation import Outcome, invocation, run
-from mcp_cli.naming import agent_id
+from mcp_cli.naming import principal_id
 from mcp_interface.client import Client
 from mcp_interface.commands import GrantCapability
 
 
 @click.command(
-    short_help="Hand an agent a right.",
+    short_help="Hand an agent, or the principal of a key, a right.",
     epilog="""\b
 Examples:
   umbrella grant scout 'mcp://fs/read/home/me/project/**' --expires 1h
@@ -28,12 +28,12 @@ Examples:
 def command(
     ctx: click.Context, agent: str, uri: str, expires: str | None, uses: int | None, given: tuple[str, ...]
 ) -> None:
-    """Hand an agent a right that you hold."""
+    """Hand an agent, or the principal of a key (user_…), a right that you hold."""
     clock = invocation(ctx).clock
 
     async def work(client: Client) -> Outcome:
         order = GrantCapability(
-            agent=await agent_id(client, agent),
+            agent=await principal_id(client, agent),
             resource_uri=uri,
             expires_in_s=None if expires is None else duration(expires),
             max_uses=uses,

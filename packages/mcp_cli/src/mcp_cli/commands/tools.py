@@ -20,7 +20,7 @@ from mcp_interface.errors import CallerMistaken, NotFound
 
 @click.group()
 def command() -> None:
-    """List tools, and look at those that changed since they were first allowed."""
+    """List and find tools, and look at those that changed since they were first allowed."""
 
 
 @command.command("list", short_help="Tools of one server, or of all.")
@@ -31,6 +31,20 @@ def list_(ctx: click.Context, server: str | None) -> None:
 
     async def work(client: Client) -> Outcome:
         page = Page(items=await collect(client, ListTools(server=server)))
+        return Outcome(value=page, shown=presenters.tools(page))
+
+    run(ctx, work)
+
+
+@command.command(short_help="Tools by what they do, the best match first.")
+@click.argument("words", nargs=-1, required=True)
+@click.option("--server", help="Only of this one.")
+@click.pass_context
+def find(ctx: click.Context, words: tuple[str, ...], server: str | None) -> None:
+    """Search names, descriptions and schemas of the tools that are connected."""
+
+    async def work(client: Client) -> Outcome:
+        page = await client.request(ListTools(server=server, query=" ".join(words), limit=20))
         return Outcome(value=page, shown=presenters.tools(page))
 
     run(ctx, work)

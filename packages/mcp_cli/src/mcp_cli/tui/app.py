@@ -4,7 +4,10 @@ All it knows comes from `Repl`; only this class touches widgets. What streams in
 a second, however fast it comes.
 """
 
+import asyncio
+from pathlib import Path
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from textual import events, work
 from textual.app import App, ComposeResult
@@ -12,9 +15,19 @@ from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
 
 from mcp_cli.attachment import Opener
-from mcp_cli.grammar import Known, complete
+from mcp_cli.completing import (
+    Completion,
+    Known,
+    complete,
+    complete_mention,
+    mentioned,
+    wish,
+    with_values,
+)
 from mcp_cli.history import InputHistory
+from mcp_cli.including import files_like
 from mcp_cli.invocation import Invocation
+from mcp_cli.mentions import escaped
 from mcp_cli.naming import short
 from mcp_cli.observer.screen import ObserverScreen
 from mcp_cli.repl import Repl, first_steps, known_names
@@ -25,12 +38,16 @@ from mcp_cli.tui.palette import DARK, LIGHT, palette
 from mcp_cli.tui.pane import TranscriptPane
 from mcp_cli.tui.popup import Popup
 from mcp_cli.tui.prompt import Prompt
+from mcp_cli.tui.question import QuestionCard, Wanted
 from mcp_cli.tui.status import StatusBar
 from mcp_cli.untrusted import one_line
 from mcp_interface.commands import AnswerApproval
-from mcp_interface.errors import ErrorBody, UmbrellaError
+from mcp_interface.errors import CallerMistaken, ErrorBody, UmbrellaError
+from mcp_interface.question import Inquiry, Question, Response
 
 FRAME_S: Final = 1 / 30
+SUGGEST_S: Final = 5.0
+"""Seconds that a server may take to suggest values."""
 TWICE_S: Final = 2.0
 """Seconds within which a second Ctrl-C leaves."""
 
@@ -85,6 +102,10 @@ class UmbrellaApp(App[None]):
         self._stale = False
         self._pressed_at = float("-inf")
         self._welcomed = False
+        self._forms: list[tuple[Wanted, asyncio.Future[Response]]] = []
+        """What only this REPL wants to know."""
+        self._first = ""
+        """The question that the person chose to answer."""
         self._attached = ""
 
     def compose(self) -> ComposeResult:
@@ -92,6 +113,7 @@ class UmbrellaApp(App[None]):
         popup = Popup(self._colours)
         yield TranscriptPane(Painter(self._colours))
         yield ApprovalCard(self._colours, self._clock)
+        yield QuestionCard(self._colours, self._clock)
         yield popup
         yield Prompt(self._history, popup)
         yield StatusBar(self._colours)
@@ -99,6 +121,7 @@ class UmbrellaApp(App[None]):
     def on_mount(self) -> None:
         """Draw first, connect then."""
         self.pane, self.card = self.query_one(TranscriptPane), self.query_one(ApprovalCard)
+        self.question = self.query_one(QuestionCard)
         self.prompt, self.popup = self.query_one(Prompt), self.query_one(Popup)
         self.status = self.query_one(StatusBar)
         self.prompt.focus()
@@ -120,7 +143,10 @@ class UmbrellaApp(App[None]):
         else:
             if resume is None and not latest:
                 self._welcome()
-            await self.repl.open(resume, latest)
+            try:
+                await self.repl.open(resume, latest)
+            except UmbrellaError as error:
+                self.complain(error.body())
             self._known = await known_names(self.repl)
         self._watch()
 
@@ -179,6 +205,42 @@ class UmbrellaApp(App[None]):
         """End; the agents go on."""
         self.exit()
 
+    @property
+    def mentions(self) -> bool:
+        """A person types here."""
+        return True
+
+    async def form(self, inquiry: Inquiry, title: str) -> Response:
+        """Ask for something of ours, before the questions of tools."""
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        entry = (Wanted(inquiry=inquiry, title=title), answer)
+        self._forms.append(entry)
+        self.changed()
+        try:
+            return await answer
+        finally:
+            self._forms.remove(entry)
+            self.changed()
+
+    async def answer(self, question: Question) -> None:
+        """Bring a question to the front and its card to the keys."""
+        self._first = question.id
+        self._ask()
+        if self.question.wanted is not None:
+            self.question.focus()
+
+    async def review(self, text: str) -> None:
+        """Put what a prompt says where the person can read and change it; Enter sends."""
+        text = escaped(text)
+        before = self.prompt.text
+        if before.strip():
+            text = f"{before}\n\n{text}"
+        elif text.startswith("/"):
+            text = f"/{text}"
+        self.prompt.fill(text)
+        self.prompt.focus()
+        self.notify("read it, change it; Enter sends", timeout=TWICE_S)
+
     def _frame(self) -> None:
         self._stale = False
         if not self.is_running:
@@ -192,11 +254,36 @@ class UmbrellaApp(App[None]):
         self._ask()
 
     def _ask(self) -> None:
-        fresh = self.card.ask(self.repl.transcript.questions)
+        fresh = self.card.ask(self.repl.transcript.approvals)
+        wanted = self._wanted()
+        asked = self.question.ask(wanted)
+        free = not self.prompt.text and not self.card.has_focus and not self.question.has_focus_within
         if fresh and not self.prompt.text:
             self.card.focus()
-        elif self.card.approval is None and not self.prompt.has_focus and self.focused is not self.pane:
+        elif asked and self.card.approval is None and (free or wanted[0].question is None):
+            self.question.focus()
+        elif self._at_nothing():
             self.prompt.focus()
+
+    def _at_nothing(self) -> bool:
+        """Whether the keys go to something that is not there any more."""
+        if self.prompt.has_focus or self.focused is self.pane:
+            return False
+        at_card = self.card.has_focus_within and self.card.approval is not None
+        return not at_card and not (self.question.has_focus_within and self.question.wanted is not None)
+
+    def _wanted(self) -> list[Wanted]:
+        own = [wanted for wanted, answer in self._forms if not answer.done()]
+        asked = sorted(self.repl.questions, key=lambda question: question.id != self._first)
+        return own + [
+            Wanted(
+                inquiry=question.inquiry,
+                title=f"{question.server}.{question.tool}",
+                question=question,
+                elsewhere=question.session_id != self.repl.session_id,
+            )
+            for question in asked
+        ]
 
     # -- what the person does -----------------------------------------------------------------------------
 
@@ -220,7 +307,31 @@ class UmbrellaApp(App[None]):
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Offer completions for what is being typed."""
         if event.text_area is self.prompt:
-            self.popup.offer(complete(self.prompt.text, self._known))
+            self.popup.offer(self._completions())
+            self._suggest()
+
+    def _completions(self) -> list[Completion]:
+        text = self.prompt.text
+        if text.startswith("/") and not text.startswith("//"):
+            return complete(text, self._known)
+        typed = mentioned(text) if self.prompt.cursor_location == self.prompt.document.end else None
+        if typed is None:
+            return []
+        return complete_mention(text, self._known, files_like(typed.removeprefix('"'), Path.cwd()))
+
+    @work(exclusive=True, group="suggest")
+    async def _suggest(self) -> None:
+        """Let a server say what could stand for the value that is being typed."""
+        text = self.prompt.text
+        asked = wish(text, self._known)
+        if asked is None:
+            return
+        try:
+            found = await self.repl.attachment.request(asked, SUGGEST_S)
+        except UmbrellaError:
+            return  # without suggestions one can type, too
+        if self.prompt.text == text:
+            self.popup.offer([*with_values(text, asked, found), *self._completions()])
 
     def on_approval_card_given(self, message: ApprovalCard.Given) -> None:
         """Pass an answer on."""
@@ -236,13 +347,54 @@ class UmbrellaApp(App[None]):
         except UmbrellaError as error:
             self.complain(error.body())
 
+    def on_question_card_given(self, message: QuestionCard.Given) -> None:
+        """Pass an answer on."""
+        for wanted, answer in self._forms:
+            if wanted is message.wanted and not answer.done():
+                answer.set_result(message.response)
+        if message.wanted.question is not None:
+            self._reply(message.wanted.question, message.response)
+        else:
+            self.prompt.focus()
+
+    @work(group="orders")
+    async def _reply(self, question: Question, response: Response) -> None:
+        """The card goes when the answer counts; an answer that does not fit is told at its field."""
+        try:
+            await self.repl.errands.answered(question, response)
+        except CallerMistaken as error:
+            self.question.refused(error.body())
+            return
+        except UmbrellaError as error:
+            self.complain(error.body())
+        self.prompt.focus()
+
+    def on_question_card_left(self, message: QuestionCard.Left) -> None:
+        """Go back to the prompt; the question stays open. What only we want to know is not asked for any more."""
+        wanted = self.question.wanted
+        for mine, answer in self._forms:
+            if wanted is not None and mine.key == wanted.key and not answer.done():
+                answer.set_result(Response(action="cancel"))
+        self.prompt.focus()
+
+    def on_question_card_link(self, message: QuestionCard.Link) -> None:
+        """Open or copy a link, because the person said so."""
+        if not message.opened:
+            self.copy_to_clipboard(message.url)
+            self.notify("the link is copied", timeout=TWICE_S)
+        elif urlsplit(message.url).scheme in {"http", "https"}:
+            self.open_url(message.url)
+        else:
+            self.notify("only http and https are opened from here; copy it with c", timeout=TWICE_S)
+
     def on_approval_card_left(self, message: ApprovalCard.Left) -> None:
         """Go back to the prompt; the question stays open."""
         self.prompt.focus()
 
     def on_paste(self, event: events.Paste) -> None:
         """A paste that lands elsewhere belongs into the prompt."""
-        if self.focused is not self.prompt and not self.card.has_focus_within:
+        at_card = self.card.has_focus_within or self.question.has_focus_within
+        if self.focused is not self.prompt and not at_card:
             self.prompt.insert(event.text)
             self.prompt.focus()
 
@@ -301,6 +453,8 @@ class UmbrellaApp(App[None]):
         """Tab: go to the open question."""
         if self.card.approval is not None:
             self.card.focus()
+        elif self.question.wanted is not None:
+            self.question.focus()
 
     def watch_theme(self, *given: Any) -> None:
         """Draw everything in the new colours."""
@@ -308,6 +462,6 @@ class UmbrellaApp(App[None]):
             return
         self._colours = palette(self.current_theme)
         self.status.palette = self._colours
-        self.card.palette = self.popup.palette = self._colours
+        self.card.palette = self.popup.palette = self.question.palette = self._colours
         self.pane.repaint(Painter(self._colours))
         self.changed()

@@ -20,13 +20,26 @@ from textual.strip import Strip
 from mcp_cli import terminal
 from mcp_cli.presenters import span
 from mcp_cli.sheet import Facts, Prose, Sheet, Shown
-from mcp_cli.transcript import Answered, Block, Question, Remark, Said, ToolCard, verdict
+from mcp_cli.slashes import in_repl
+from mcp_cli.transcript import (
+    Answered,
+    Asked,
+    Block,
+    Permission,
+    Remark,
+    Said,
+    ToolCard,
+    told,
+    verdict,
+)
 from mcp_cli.tui.palette import Palette
 from mcp_cli.untrusted import compact_json, one_line, printable, readable_arguments, readable_json
 from mcp_interface.errors import ErrorBody
 
 FOLDED: Final = 6
 """Lines of a tool's result that are shown while it is folded."""
+SAID: Final = 40
+"""Lines of a message of a person that are shown while it is folded: a resource may be part of it."""
 UNFOLDED: Final = 500
 """Lines of a tool's result that are ever shown; the whole is in the export."""
 NARROWEST: Final = 20
@@ -88,13 +101,15 @@ class Painter:
     def _draw(self, item: Item, unfolded: bool) -> RenderableType:
         match item:
             case Said():
-                return self._said(item)
+                return self._said(item, unfolded)
             case Answered():
                 return self._answered(item)
             case ToolCard():
                 return self._card(item, unfolded)
-            case Question():
-                return self._question(item)
+            case Permission():
+                return self._permission(item)
+            case Asked():
+                return self._asked(item)
             case _:
                 return self._line(item)
 
@@ -120,10 +135,18 @@ class Painter:
             )
         return table
 
-    def _said(self, block: Said) -> RenderableType:
+    def _said(self, block: Said, unfolded: bool) -> RenderableType:
         bar = Style.parse(f"bold {self._palette.primary} on {self._palette.panel}")
         ground = f"{self._palette.text} on {self._palette.panel}"
-        return _Barred(Text(printable(block.text), style=ground), bar, Style.parse(ground))
+        shown, hidden = _cut(printable(block.text), UNFOLDED if unfolded else SAID)
+        text = Text(shown, style=ground)
+        if hidden:
+            hint = "cut off; see /export" if unfolded else "Ctrl+O opens"
+            text.append(
+                f"\n… {hidden} more lines ({hint})",
+                style=f"italic {self._palette.dim} on {self._palette.panel}",
+            )
+        return _Barred(text, bar, Style.parse(ground))
 
     def _answered(self, block: Answered) -> RenderableType:
         text = printable(block.text) + (" ▍" if block.open else "")
@@ -181,7 +204,19 @@ class Painter:
             if card.error.remedy:
                 yield _Barred(Text(f"→ {in_repl(card.error.remedy)}", style=colours.accent), bar)
 
-    def _question(self, block: Question) -> RenderableType:
+    def _asked(self, block: Asked) -> RenderableType:
+        colours, question = self._palette, block.question
+        name = f"{one_line(question.server)}.{one_line(question.tool)}"
+        if block.response is None:
+            line = Text(f"? {name} asks: ", style=f"bold {colours.warn}")
+            line.append(one_line(question.inquiry.message, 200), style=colours.text)
+            return line
+        yes = block.response.action == "accept"
+        line = Text("✓ " if yes else "✗ ", style=colours.ok if yes else colours.warn)
+        line.append(f"{name}: {one_line(told(block), 200)}", style=colours.dim)
+        return line
+
+    def _permission(self, block: Permission) -> RenderableType:
         colours = self._palette
         name = f"{one_line(block.approval.server)}.{one_line(block.approval.tool)}"
         if block.answer is None:
@@ -299,11 +334,3 @@ def _for_repl(shown: Shown) -> Shown:
             return msgspec.structs.replace(shown, note=in_repl(shown.note))
         case Prose():
             return shown
-
-
-def in_repl(remedy: str) -> str:
-    """Write the shell's commands in a remedy as this REPL's."""
-    text = printable(remedy)
-    for word in ("grant", "mcp", "agent", "caps", "sessions", "approvals", "audit"):
-        text = text.replace(f"umbrella {word} ", f"/{word} ")
-    return text

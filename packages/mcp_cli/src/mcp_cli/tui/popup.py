@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual.widget import Widget
 
-from mcp_cli.grammar import Completion
+from mcp_cli.completing import Completion
 from mcp_cli.tui.palette import Palette
 from mcp_cli.untrusted import one_line
 

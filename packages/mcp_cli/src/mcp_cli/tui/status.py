@@ -38,7 +38,7 @@ def status_line(repl: Repl, palette: Palette) -> Text:
     picture = repl.transcript
     attached = repl.session_id is not None
     parts: list[tuple[str, str]] = []
-    questions = len(picture.questions)
+    questions = len(picture.approvals) + len(repl.questions)
     away = repl.attachment.state != "connected"
     if away:
         parts.append(_connection(repl, palette))  # first: a narrow terminal cuts the end off

@@ -1,5 +1,6 @@
 """The actor that hosts an agent: runs its callbacks, keeps its exported state, ends when it says so."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,11 +16,23 @@ from mcp_interface.store import KeyValueStore
 from mcp_interface.telemetry import Telemetry
 from mcp_interface.trace import tracing
 
+log = logging.getLogger(__name__)
+
 
 class Learn(msgspec.Struct, frozen=True):
     """Tell: a right has been granted to this agent."""
 
     capability: Capability
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Reply: the agent does not take this message, and is as it was.
+
+    A value, because what an actor raises over a message that nobody waits for ends it: whoever may send to an agent
+    could end it with nonsense.
+    """
+
+    error: CallerMistaken
 
 
 class AgentActor(Actor):
@@ -61,16 +74,30 @@ class AgentActor(Actor):
             self._state = self._agent.import_state(self._saved or {})
 
     async def on_receive(self, message: Any) -> Any:
-        """Hand envelopes and rights to the agent; an envelope's trace holds until it is done with."""
+        """Hand envelopes and rights to the agent; an envelope's trace holds until it is done with.
+
+        Returns:
+            The agent's reply; `Refused` when the sender is mistaken.
+        """
         match message:
             case Envelope():
                 with tracing(message.trace):
-                    return await self._settle(await self._handle(message))
+                    try:
+                        outcome = await self._handle(message)
+                    except CallerMistaken as error:
+                        return self._refuse(error)
+                    return await self._settle(outcome)
             case Learn():
-                outcome = await self._agent.handle_capability(message.capability, self._state)
-            case _:
-                raise CallerMistaken(f"agents take envelopes, not {type(message).__name__}")
-        return await self._settle(outcome)
+                return await self._settle(
+                    await self._agent.handle_capability(message.capability, self._state)
+                )
+        return self._refuse(CallerMistaken(f"agents take envelopes, not {type(message).__name__}"))
+
+    def _refuse(self, error: CallerMistaken) -> Refused:
+        log.warning(
+            "%s refuses a message: %s", self._record.id, error
+        )  # a sender that only told hears nothing
+        return Refused(error)
 
     async def _handle(self, envelope: Envelope) -> Ok[Any] | Reply[Any] | Stop[Any]:
         if self._received.on:

@@ -6,12 +6,13 @@ its rights end with it, and everything derived from them.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from mcp_core.agents.base import AgentActor
+from mcp_core.agents.roster import Roster
 from mcp_core.runtime.cell import Ref
 from mcp_core.runtime.commit import Journal
 from mcp_core.runtime.exits import Ended
@@ -65,13 +66,15 @@ class Directory:
         self._makers: dict[AgentType, Maker] = {}
         self.on_restart: Callable[[SessionId, AgentRestarted], Awaitable[Any]] | None = None
         """Told of each restart of an agent that belongs to a session."""
-        self._list: dict[AgentId, AgentRecord] = {}
+        self._list = Roster()
         self._awake: set[AgentId] = set()
         self._versions: dict[AgentId, int] = {}
         self._notes: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
         self._spawning = asyncio.Lock()
         self._endings: dict[AgentId, asyncio.Task[None]] = {}
+        self._only: dict[AgentType, AgentId] = {}
+        self._replacing = asyncio.Lock()
 
     def offer(self, kind: AgentType, maker: Maker) -> None:
         """Say how agents of a type are made."""
@@ -87,15 +90,13 @@ class Directory:
         self.attend()
         holders = {capability.principal_id for capability in self._kernel.capabilities()}
         for principal in sorted(holders):
-            agent = self._list.get(AgentId(principal))
-            if is_id("agent", principal) and (agent is None or agent.state != "active"):
+            if is_id("agent", principal) and not self._list.lives(principal):
                 await self._kernel.revoke_all(principal, SYSTEM, "holder ended")
 
     def attend(self, session_id: SessionId | None = None) -> None:
         """Bring back who listens to a topic, of one session or of all: they have to be there when somebody speaks."""
-        for agent in list(self._list.values()):
-            of_it = session_id in (None, agent.session_id)
-            if of_it and topics_of(agent) and self.is_active(PrincipalId(agent.id)):
+        for agent in self._list.living(session_id):
+            if topics_of(agent) and self.is_active(PrincipalId(agent.id)):
                 self.ref(agent.id)
 
     async def spawn(
@@ -156,7 +157,7 @@ class Directory:
                     await endow(agent_id)
                 await self._record(agent_id, started)
             except BaseException:
-                if agent_id not in self._list:
+                if not self._list.lives(agent_id):
                     await self._disendow(PrincipalId(agent_id))
                 raise
             self.ref(agent_id)
@@ -167,16 +168,31 @@ class Directory:
             await self._kernel.revoke_all(principal, SYSTEM, "its holder did not come to life")
 
     def _check_room(self, name: str, session_id: SessionId | None, most: int | None) -> None:
-        alive = [agent for agent in self._list.values() if self.is_active(PrincipalId(agent.id))]
-        if name and any(agent.name == name for agent in alive):
+        if any(self.is_active(PrincipalId(agent.id)) for agent in self._list.named(name)):
             raise CallerMistaken(
                 f"an agent named {name!r} is running", "choose another name or stop it first"
             )
-        beside = sum(agent.session_id == session_id for agent in alive)
-        if most is not None and session_id is not None and beside >= most:
-            raise CallerMistaken(f"{session_id} has {beside} agents, its limit", "stop one first")
+        if most is not None and session_id is not None:
+            beside = sum(self.is_active(PrincipalId(agent.id)) for agent in self._list.living(session_id))
+            if beside >= most:
+                raise CallerMistaken(f"{session_id} has {beside} agents, its limit", "stop one first")
         if len(self._awake) >= MAX_AGENTS:
             raise CallerMistaken(f"{MAX_AGENTS} agents are awake, the most there can be", "stop some first")
+
+    async def only(self, kind: AgentType, name: str) -> AgentId:
+        """The living agent of a type of which the node has one; a new one when there is none, or the last was given up.
+
+        Raises:
+            UmbrellaError: As `spawn`.
+        """
+        async with self._replacing:
+            known = self._only.get(kind)
+            if known is None or not self.is_active(PrincipalId(known)):
+                alive = [agent.id for agent in self._list.living() if agent.type == kind]
+                known = next((each for each in alive if self.is_active(PrincipalId(each))), None)
+                known = known or (await self.spawn(kind, name)).id
+                self._only[kind] = known
+            return known
 
     def ref(self, agent_id: AgentId) -> Ref[Any]:
         """Where to send to an agent; revives it when the node has been restarted since.
@@ -202,7 +218,7 @@ class Directory:
                     self._clock,
                 ),
                 on_restart=lambda error, count: self._restarted(agent, error, count),
-                on_give_up=lambda error: self._later(self.stop(agent_id, f"given up: {error}")),
+                on_give_up=lambda error: self._given_up(agent_id, error),
             )
         )
         self._registry.register(agent_id, ref, {"type": agent.type, "name": agent.name})
@@ -218,7 +234,7 @@ class Directory:
         return ref
 
     def type_of(self, agent_id: AgentId) -> AgentType | None:
-        """What kind of agent one is or was; None if there never was one."""
+        """What kind of agent one is or was; None if there never was one, or it has ended long ago."""
         agent = self._list.get(agent_id)
         return None if agent is None else agent.type
 
@@ -229,13 +245,12 @@ class Directory:
             NotFound: None fits.
             CallerMistaken: Several fit.
         """
-        exact = self._list.get(AgentId(name))
+        exact = self._list.get(name)
         if exact is not None:
             return exact
-        agents = list(self._list.values())
-        fits = [agent for agent in agents if agent.name == name and agent.state == "active"]
+        fits = self._list.named(name)
         if not fits and len(name) >= len("agent_") + 4:
-            fits = [agent for agent in agents if agent.id.startswith(name)]
+            fits = self._list.beginning(name)
         if not fits:
             raise NotFound(f"no agent {name!r}", "list the agents with: umbrella agent list")
         if len(fits) > 1:
@@ -255,29 +270,45 @@ class Directory:
         return msgspec.structs.replace(agent, capabilities=held, restarts=self._supervisor.restarts(agent_id))
 
     def listed(self, session_id: SessionId | None = None, stopped: bool = False) -> list[AgentRecord]:
-        """Agents, oldest first."""
-        return [
-            self.get(agent.id)
-            for agent in self._list.values()
-            if (stopped or agent.state == "active") and session_id in (None, agent.session_id)
-        ]
+        """Those that have not ended, oldest first, without their present rights; `stopped` adds who ended lately."""
+        return list(self.each(session_id, stopped=stopped))
+
+    def each(self, session_id: SessionId | None = None, *, stopped: bool = False) -> Iterator[AgentRecord]:
+        """As `listed`, one by one and to be used up at once."""
+        return self._list.listed(session_id, ended=stopped)
+
+    def place(self, agent: AgentRecord) -> tuple[int, str]:
+        """Where a listed agent stands in the order of births."""
+        return self._list.birth(agent), agent.id
 
     def is_active(self, principal: PrincipalId) -> bool:
         """Whether a principal may still act: not an agent that has ended, or is about to."""
-        agent = self._list.get(AgentId(principal))
-        return AgentId(principal) not in self._endings and (agent is None or agent.state == "active")
+        if not is_id("agent", principal):
+            return True
+        return self._list.lives(principal) and AgentId(principal) not in self._endings
 
     def count(self) -> int:
         """How many agents are running."""
-        return sum(agent.state == "active" for agent in self._list.values())
+        return len(self._list)
 
     async def stop(self, agent_id: AgentId, reason: str) -> None:
         """End an agent and its rights; harmless when repeated, and finished even if the caller is cancelled."""
-        if self._list[agent_id].state != "active":
-            return
+        ending = self._begin_end(agent_id, reason)
+        if ending is not None:
+            await asyncio.shield(ending)
+
+    def _begin_end(self, agent_id: AgentId, reason: str) -> asyncio.Task[None] | None:
+        """From here on the agent is not active; None when it has ended."""
+        if not self._list.lives(agent_id):
+            return None
         if agent_id not in self._endings:
             self._endings[agent_id] = asyncio.get_running_loop().create_task(self._end(agent_id, reason))
-        await asyncio.shield(self._endings[agent_id])
+        return self._endings[agent_id]
+
+    def _given_up(self, agent_id: AgentId, error: BaseException) -> None:
+        ending = self._begin_end(agent_id, f"given up: {error}")
+        if ending is not None:
+            self._see_to(ending)
 
     async def rest(self, agent_id: AgentId) -> None:
         """Let an agent leave memory; it lives on, with its rights and its state, and its next message brings it back."""
@@ -291,7 +322,7 @@ class Directory:
         await asyncio.gather(*self._notes, return_exceptions=True)
 
     async def _end(self, agent_id: AgentId, reason: str) -> None:
-        agent = self._list[agent_id]
+        agent = self.get(agent_id)
         principal = PrincipalId(agent_id)
         try:
             # Rights first: whatever happens next, its authority is over. Once more when its actor has stopped,
@@ -327,7 +358,9 @@ class Directory:
             self._later(self.on_restart(agent.session_id, event))
 
     def _later(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        self._see_to(asyncio.get_running_loop().create_task(work))
+
+    def _see_to(self, task: asyncio.Task[None]) -> None:
         self._notes.add(task)
         task.add_done_callback(self._noted)
 
@@ -358,7 +391,7 @@ class Directory:
     def _note(self, record: Record) -> None:
         event = record.event
         if isinstance(event, AgentStarted):
-            self._list[event.agent_id] = AgentRecord(
+            agent = AgentRecord(
                 id=event.agent_id,
                 type=event.type,
                 name=event.name,
@@ -367,10 +400,12 @@ class Directory:
                 started_at=event.timestamp,
                 metadata=event.metadata,
             )
-        elif isinstance(event, AgentStopped):
-            stopped = self._list[event.agent_id]
-            self._list[event.agent_id] = msgspec.structs.replace(stopped, state="terminated")
+            self._list.born(agent, record.position)
         self._versions[AgentId(record.stream.removeprefix("agent:"))] = record.version
+        if isinstance(event, AgentStopped):
+            forgotten = self._list.ended(event.agent_id)
+            if forgotten is not None:
+                del self._versions[forgotten]
 
 
 def topics_of(agent: AgentRecord) -> list[str]:

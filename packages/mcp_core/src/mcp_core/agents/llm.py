@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from mcp_core.agents.choice import FIND_TOOLS, Choice
 from mcp_core.agents.tool_executor import ToolRequest
-from mcp_core.providers.names import ToolNames
 from mcp_interface.agent import AgentRecord, Ok, Reply, Skill, Stop
 from mcp_interface.capability import Capability
 from mcp_interface.client import Passing, TextDelta
@@ -22,6 +22,7 @@ from mcp_interface.commands import CallOutcome
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import (
     CallerMistaken,
+    Interrupted,
     OurBug,
     StorageUnavailable,
     TooMuch,
@@ -49,7 +50,7 @@ from mcp_interface.provider import (
 from mcp_interface.session import Session, check_open
 from mcp_interface.store import Record
 from mcp_interface.telemetry import Telemetry
-from mcp_interface.tool import ToolInfo
+from mcp_interface.tool import ToolInfo, ToolResult, text_result
 
 SYSTEM_PROMPT: Final = (
     "You are the assistant of an Umbrella session. Tools belong to servers; each call is checked against the "
@@ -87,6 +88,15 @@ class OpenTurn(Protocol):
     """Whether nothing is left of it but its end."""
 
 
+class OpenCall(Protocol):
+    """A tool call that has not ended."""
+
+    @property
+    def call(self) -> ToolCall:
+        """As it was journaled."""
+        ...
+
+
 class Conversation(Protocol):
     """A session as its assistant sees it."""
 
@@ -94,6 +104,16 @@ class Conversation(Protocol):
     """What was said, as a model reads it."""
     spoken: int
     """How many messages of people there are."""
+
+    @property
+    def running(self) -> Mapping[ExecutionId, OpenCall]:
+        """The tool calls that have not ended."""
+        ...
+
+    @property
+    def turn_goes_on(self) -> bool:
+        """Whether the turn survives its process, as a call of it waits for a person."""
+        ...
 
     @property
     def turn(self) -> "OpenTurn | None":
@@ -151,6 +171,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     max_steps: int
+    stopping: Callable[[], bool]
+    """Whether the node is about to stop, so that nobody has cancelled what is cut off now."""
 
 
 class Assistant:
@@ -165,6 +187,8 @@ class Assistant:
         self._turn: asyncio.Task[None] | None = None
         self._again = False
         self._detached = False
+        self._cancelled = False
+        """Whether somebody has cancelled the turn; its end may come when the node is stopping already."""
 
     async def init(self, args: Mapping[str, Any]) -> Ok[AssistantState] | Stop[AssistantState]:
         """Begin idle."""
@@ -181,6 +205,7 @@ class Assistant:
             case Cancel():
                 running = self._turn is not None and not self._turn.done()
                 if self._turn is not None and running:
+                    self._cancelled = True
                     self._turn.cancel()
                 return Reply(running, state)
         raise CallerMistaken("an assistant takes Begin and Cancel")
@@ -230,6 +255,7 @@ class Assistant:
 
     def _begin(self) -> None:
         if self._turn is None or self._turn.done():
+            self._cancelled = False
             self._turn = asyncio.get_running_loop().create_task(self._work())
             self._turn.add_done_callback(self._worked)
         else:
@@ -238,7 +264,11 @@ class Assistant:
     def _worked(self, turn: asyncio.Task[None]) -> None:
         if not turn.cancelled() and turn.exception() is not None:
             log.error("a turn of %s failed: %r", self._session_id, turn.exception())
-        if self._again:
+        if turn.cancelled() and self._cancelled and not self._detached:
+            self._cancelled = False  # perhaps before it had taken up a turn that was left: that ends too
+            self._turn = asyncio.get_running_loop().create_task(self._cut_off_left())
+            self._turn.add_done_callback(self._worked)
+        elif self._again:
             self._again = False
             self._begin()
 
@@ -246,7 +276,7 @@ class Assistant:
         """Take up what people have said, until nothing is left; while nothing can be recorded, wait."""
         while True:
             state = await self._around.sessions.state(self._session_id)
-            left = state.turn if state.turn is not None and state.turn.agent_id == self._id else None
+            left = self._mine(state)
             if left is None and not state.unanswered:
                 return
             try:
@@ -271,7 +301,7 @@ class Assistant:
                 await self._steps(turn_id)
         except asyncio.CancelledError:
             if not self._detached:
-                await asyncio.shield(self._end(turn_id, "cancelled"))
+                await asyncio.shield(self._cut_off(turn_id))
             raise
         except WrongState as error:
             if not began:
@@ -289,33 +319,37 @@ class Assistant:
 
     async def _answer_calls(self) -> None:
         """Run, or join, the tool calls of the last message that have no outcome yet."""
-        window = (await self._around.sessions.state(self._session_id)).window
+        state = await self._around.sessions.state(self._session_id)
+        window = state.window
+        # those of an earlier process are known by their use: their servers may not have listed their tools yet
+        left = {each.call.tool_use_id: each.call for each in state.running.values()}
         answered = {output.tool_use_id for said in window for output in said.tool_outputs}
         uses = [use for said in window for use in said.tool_uses if use.id not in answered]
-        names = ToolNames(self._around.toolbox.listed())
-        await asyncio.gather(*(self._run(use, names) for use in uses))
+        choice = Choice(self._around.toolbox.listed())
+        await asyncio.gather(*(self._run(use, choice, left.get(use.id)) for use in uses))
 
     async def _steps(self, turn_id: TurnId) -> None:
         for _ in range(self._around.max_steps):
             check_open(self._around.sessions.get(self._session_id))
-            names = ToolNames(self._around.toolbox.listed())
-            uses = await self._think(turn_id, names)
+            choice = Choice(self._around.toolbox.listed())
+            uses = await self._think(turn_id, choice)
             if not uses:
                 return
-            await asyncio.gather(*(self._run(use, names) for use in uses))
+            await asyncio.gather(*(self._run(use, choice) for use in uses))
         raise TooMuch(
             f"the turn was stopped after {self._around.max_steps} steps", "send a message to let it go on"
         )
 
-    async def _think(self, turn_id: TurnId, names: ToolNames) -> list[ToolUse]:
+    async def _think(self, turn_id: TurnId, choice: Choice) -> list[ToolUse]:
         """Ask the model once and commit what it said; answers the tools it wants."""
         around = self._around
         state = await around.sessions.state(self._session_id)
         session = around.sessions.get(self._session_id)
         provider, model = await around.provider(session.model)
         message_id = MessageId(new_id("msg", around.entropy))
+        window = state.window
         completion = Completion(
-            model=model, system=SYSTEM_PROMPT, messages=state.window, tools=names.schemas()
+            model=model, system=SYSTEM_PROMPT, messages=window, tools=choice.shown(window)
         )
         text, waiting, uses, finished = "", "", list[ToolUse](), Finished(stop_reason="other")
         began = passed_on = around.clock.monotonic()
@@ -383,16 +417,20 @@ class Assistant:
             )
         )
 
-    async def _run(self, use: ToolUse, names: ToolNames) -> None:
-        """Run one tool the model wants; its outcome reaches the model through the session's events."""
+    async def _run(self, use: ToolUse, choice: Choice, left: ToolCall | None = None) -> None:
+        """Run one tool the model wants, or join a call that was left; its outcome reaches the model through the events."""
         try:
             if use.problem:
                 raise CallerMistaken(
                     f"the arguments of {use.name} cannot be read: {use.problem}", "send valid JSON"
                 )
-            server, tool = names.resolve(use.name)
+            if use.name == FIND_TOOLS:
+                found = await asyncio.to_thread(choice.find, use.arguments)
+                await self._answered(use, result=text_result(found))
+                return
+            server, tool = choice.names.resolve(use.name) if left is None else (left.server, left.tool)
         except UmbrellaError as error:
-            await self._unrunnable(use, error)
+            await self._answered(use, error=error)
             return
         request = ToolRequest(
             session_id=self._session_id,
@@ -406,9 +444,11 @@ class Assistant:
         try:
             await self._call(request)
         except UmbrellaError as error:
+            if self._around.stopping() and not self._cancelled:
+                raise asyncio.CancelledError from error  # it is cut off, and so is the turn
             window = (await self._around.sessions.state(self._session_id)).window
             if not any(use.id == output.tool_use_id for said in window for output in said.tool_outputs):
-                await self._unrunnable(use, error)  # refused before anything was journaled
+                await self._answered(use, error=error)  # refused before anything was journaled
 
     async def _call(self, request: ToolRequest) -> None:
         """Make a call that outlives this agent, but not its turn."""
@@ -423,18 +463,43 @@ class Assistant:
             if not self._detached:
                 await asyncio.gather(call, return_exceptions=True)
 
-    async def _unrunnable(self, use: ToolUse, error: UmbrellaError) -> None:
+    async def _answered(
+        self, use: ToolUse, *, result: ToolResult | None = None, error: UmbrellaError | None = None
+    ) -> None:
+        """Record the outcome of a wish that no tool was run for."""
         await self._add(
             ExecutionChanged(
                 timestamp=self._now(),
                 execution_id=ExecutionId(new_id("exec", self._around.entropy)),
                 session_id=self._session_id,
                 principal_id=PrincipalId(self._id),
-                status="failed",
+                status="completed" if error is None else "failed",
                 call=ToolCall(server="", tool=use.name, arguments=use.arguments, tool_use_id=use.id),
-                error=error.body(),
+                result=result,
+                error=None if error is None else error.body(),
             )
         )
+
+    def _mine(self, state: Conversation) -> OpenTurn | None:
+        return state.turn if state.turn is not None and state.turn.agent_id == self._id else None
+
+    async def _cut_off_left(self) -> None:
+        left = self._mine(await self._around.sessions.state(self._session_id))
+        if left is not None:
+            await self._cut_off(left.id)
+
+    async def _cut_off(self, turn_id: TurnId) -> None:
+        """Record the end of a turn that somebody cancelled, or that the node does not wait for.
+
+        One that waits for a person goes on in the next process.
+        """
+        if self._around.stopping() and not self._cancelled:
+            if (await self._around.sessions.state(self._session_id)).turn_goes_on:
+                return
+            error = Interrupted("the node was stopped in the middle of this turn", "send a message to go on")
+            await self._end(turn_id, "interrupted", error)
+        else:
+            await self._end(turn_id, "cancelled")
 
     async def _end(self, turn_id: TurnId, status: Any, error: UmbrellaError | None = None) -> None:
         body = None if error is None else error.body()

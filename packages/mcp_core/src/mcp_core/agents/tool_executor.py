@@ -1,18 +1,21 @@
 """The agent through which every tool call goes: one door to the guard, calls side by side."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from mcp_core.agents.left import Left
 from mcp_interface.agent import Ok, Reply, Skill, Stop
 from mcp_interface.capability import Capability
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.commands import CallOutcome
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, Interrupted, NotPermitted, TooMuch
+from mcp_interface.events import ToolCall
 from mcp_interface.ids import AgentId, ExecutionId, MessageId, PrincipalId, SessionId, is_id, new_id
+from mcp_interface.question import InquiryKind
 
 MAX_CALLS = 256
 """Calls that may run at once."""
@@ -33,6 +36,27 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the session's profile and a person may supply a missing right."""
     execution_id: ExecutionId | None = None
     """By which id it is asked about; None: it gets one when it begins."""
+    answers: list[InquiryKind] | None = None
+    """What whoever began it can answer by itself; None: what a person can."""
+    detached: bool = False
+    """Whether it is answered for before its end."""
+    left: Left = Left()
+    """How far it had come in an earlier process."""
+    call: ToolCall | None = None
+    """As it was journaled last, by an earlier process."""
+
+    def noted(self) -> ToolCall:
+        """As it is journaled, before anything is known of rights."""
+        return ToolCall(
+            server=self.server,
+            tool=self.tool,
+            arguments=self.arguments,
+            tool_use_id=self.tool_use_id,
+            may_ask=self.may_ask,
+            timeout_s=self.timeout_s,
+            answers=self.answers,
+            detached=self.detached,
+        )
 
 
 class EndCalls(msgspec.Struct, frozen=True):
@@ -150,11 +174,20 @@ class Mail(Protocol):
 
 
 class Caller:
-    """How the rest of the node asks the executor for a call."""
+    """How the rest of the node asks the executor for a call.
 
-    def __init__(self, post: Mail, address: AgentId, clock: Clock, entropy: Entropy) -> None:
+    Args:
+        post: Brings messages to agents.
+        find: Gives the executor of the moment, a new one when the last was given up.
+        clock: Dates the messages.
+        entropy: Makes their ids.
+    """
+
+    def __init__(
+        self, post: Mail, find: Callable[[], Awaitable[AgentId]], clock: Clock, entropy: Entropy
+    ) -> None:
         self._post = post
-        self._address = address
+        self._find = find
         self._clock = clock
         self._entropy = entropy
 
@@ -164,8 +197,7 @@ class Caller:
         Raises:
             UmbrellaError: As `Guard.run`.
         """
-        envelope = self._envelope(request, request.principal_id, request.session_id)
-        asking = asyncio.ensure_future(self._post.ask(envelope))
+        asking = asyncio.ensure_future(self._ask(request, request.principal_id, request.session_id))
         try:
             task: asyncio.Task[CallOutcome] = await asyncio.shield(asking)
         except asyncio.CancelledError:
@@ -184,19 +216,19 @@ class Caller:
 
     async def end_calls(self, session_id: SessionId, by: PrincipalId, grace_s: float = 0.0) -> None:
         """Wait until the ends of a session's calls are in the journal; those that outlast the grace are cancelled."""
-        payload = EndCalls(session_id, grace_s)
-        task: asyncio.Task[None] = await self._post.ask(self._envelope(payload, by, session_id))
+        task: asyncio.Task[None] = await self._ask(EndCalls(session_id, grace_s), by, session_id)
         await task
 
-    def _envelope(self, payload: Any, sender: PrincipalId, session_id: SessionId) -> Envelope:
-        return Envelope(
+    async def _ask(self, payload: Any, sender: PrincipalId, session_id: SessionId) -> Any:
+        envelope = Envelope(
             id=MessageId(new_id("msg", self._entropy)),
-            to=f"mcp://agent/{self._address}",
+            to=f"mcp://agent/{await self._find()}",
             sender=sender,
             payload=payload,
             timestamp=self._clock.now(),
             session_id=session_id,
         )
+        return await self._post.ask(envelope)
 
 
 async def _end(calls: Sequence[asyncio.Task[CallOutcome]], grace_s: float = 0.0) -> None:

@@ -1,8 +1,16 @@
-"""How a missing right becomes a question to a person, and the answer a right, a no, or a no for good."""
+"""How a missing right becomes a question to a person, and the answer a right, a no, or a no for good.
+
+The question outlives the process: the next one asks it on, under the same id, and the call goes on behind it. What a
+tool itself wants to know is another matter, see `questions`.
+"""
 
 import asyncio
+import logging
+from contextlib import suppress
 from datetime import timedelta
+from typing import NamedTuple
 
+from mcp_core.agents.left import Allowed
 from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.tool_book import ToolBook, said_no
@@ -11,17 +19,26 @@ from mcp_interface.address import Resource
 from mcp_interface.approval import Answer, Approval, ApprovalDesk
 from mcp_interface.capability import GrantOptions, Need, Verdict
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import NotPermitted
-from mcp_interface.events import ApprovalAnswered, ApprovalAsked
+from mcp_interface.errors import NotPermitted, UmbrellaError
+from mcp_interface.events import ApprovalAnswered, ApprovalAsked, ExecutionChanged, SessionEvent
 from mcp_interface.ids import SYSTEM, ApprovalId, ExecutionId, PrincipalId, SessionId, is_id, new_id
 from mcp_interface.tool import Tool
+
+log = logging.getLogger(__name__)
 
 FIND_S = 60.0
 """Seconds in which a tool's server has to say what the tool is, once a person has answered."""
 
 
-class Questions:
-    """Asks people about calls, and remembers what they never want to be asked again.
+class _Asked(NamedTuple):
+    """An open question, and what sees to its answer."""
+
+    approval: Approval
+    answer: asyncio.Task[Answer]
+
+
+class Approving:
+    """Asks people about rights, and remembers what they never want to be asked again.
 
     A yes is bound to who asked, to the tool as it was defined then, and to the arguments; a "never" to the
     call alone, see `ToolBook`.
@@ -44,6 +61,51 @@ class Questions:
         self._clock = clock
         self._entropy = entropy
         self._timeout = timedelta(seconds=timeout_s)
+        self._waiting: dict[ApprovalId, asyncio.Task[Answer]] = {}
+        """What sees to the answer of each open question."""
+        self._reopened: dict[ExecutionId, _Asked] = {}
+        """What calls of an earlier process wait for; it may be answered before they are brought here."""
+        self._allowed: dict[ExecutionId, list[Allowed]] = {}
+        """Each yes to a call that has not ended; it serves the same call again while its time lasts."""
+        self._stopping = False
+
+    def stop(self) -> None:
+        """The node is about to stop: what is open stays so, for the next process."""
+        self._stopping = True
+
+    async def close(self) -> None:
+        """Wait for nothing any more."""
+        self.stop()
+        for task in self._waiting.values():
+            task.cancel()
+        await asyncio.gather(*self._waiting.values(), return_exceptions=True)
+
+    def reopen(self, execution_id: ExecutionId, request: ToolRequest) -> None:
+        """Let what a person was being asked in an earlier process be answered in this one."""
+        self._allowed[execution_id] = list(request.left.allowed)
+        approval = request.left.approval
+        if approval is not None:
+            self._desk.open(approval)
+            self._reopened[execution_id] = _Asked(approval, self._attend(request, approval))
+
+    async def answer(self, approval_id: ApprovalId, answer: Answer, by: PrincipalId) -> None:
+        """Take a person's answer; it is in the journal when this returns.
+
+        Raises:
+            NotFound: The question is not open (any more).
+            StorageUnavailable: It could not be journaled yet; it counts, and the session owes it.
+        """
+        self._desk.answer(approval_id, answer, by)
+        seeing_to_it = self._waiting.get(approval_id)
+        if seeing_to_it is not None:
+            await asyncio.shield(seeing_to_it)
+
+    async def let_go(self, execution_id: ExecutionId) -> None:
+        """Forget a call that has ended, and withdraw what is still asked for it; at a stop it stays open."""
+        self._allowed.pop(execution_id, None)
+        asked = self._reopened.pop(execution_id, None)
+        if asked is not None and not self._stopping:
+            await self._withdraw(asked.approval)
 
     async def refuse_what_was_refused(self, request: ToolRequest) -> None:
         """Return unless an agent does what its person said "never" to; what a person calls is not refused.
@@ -66,21 +128,22 @@ class Questions:
     ) -> GrantOptions:
         """Ask, wait, and return the terms of the right that the answer gives.
 
+        What this very call was allowed before is not asked again while that question's time lasts.
+
         Raises:
             NotPermitted: The answer is no, nobody answered in time, or the tool has changed meanwhile. Or no
                 yes could be bound to these arguments; then nobody is asked.
         """
-        approval = self._approval(request, execution_id, tool, need.resource, verdict)
-        self._desk.terms(approval, Answer(allow=True))
-        self._desk.open(approval)
-        try:
-            await self._sessions.add(
-                request.session_id, ApprovalAsked(timestamp=approval.asked_at, approval=approval)
-            )
-        except BaseException:
-            self._desk.answer(approval.id, Answer(allow=False, reason="it could not be recorded"), SYSTEM)
-            raise
-        answer = await self._answer(request, approval)
+        known = self._known(execution_id, need.resource)
+        if known is None:
+            asked = self._reopened.pop(execution_id, None)
+            if asked is not None and asked.approval.resource_uri != need.resource.uri:
+                await self._withdraw(asked.approval)
+                asked = None
+            asked = asked or await self._open(request, execution_id, tool, need, verdict)
+            approval, answer = asked.approval, await self._answer_to(asked)
+        else:
+            approval, answer = known.approval, known.answer
         if not answer.allow:
             for_good = answer.remember == "always"
             details = {"resource_uri": need.resource.uri}
@@ -94,7 +157,64 @@ class Questions:
                 "call it again, so that the person sees what it is now",
                 {"reason": "changed", "resource_uri": need.resource.uri},
             )
+        if known is None:
+            self._allowed.setdefault(execution_id, []).append(Allowed(approval=approval, answer=answer))
         return self._desk.terms(approval, answer)
+
+    def _known(self, execution_id: ExecutionId, needed: Resource) -> Allowed | None:
+        now = self._clock.now()
+        for each in self._allowed.get(execution_id, ()):
+            if each.approval.resource_uri == needed.uri and now < each.approval.expires_at:
+                return each
+        return None
+
+    async def _open(
+        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, need: Need, verdict: Verdict
+    ) -> "_Asked":
+        """Make a question durable, with its call, so that both outlive the process; then it is seen to."""
+        approval = self._approval(request, execution_id, tool, need.resource, verdict)
+        self._desk.terms(approval, Answer(allow=True))
+        self._desk.open(approval)
+        asked: list[SessionEvent] = [ApprovalAsked(timestamp=approval.asked_at, approval=approval)]
+        if not request.detached and request.call is None:  # else it is in the journal
+            queued = ExecutionChanged(
+                timestamp=approval.asked_at,
+                execution_id=execution_id,
+                session_id=request.session_id,
+                principal_id=request.principal_id,
+                status="queued",
+                call=request.noted(),
+            )
+            asked.insert(0, queued)
+        try:
+            await self._sessions.add(request.session_id, *asked)
+        except BaseException:
+            self._desk.answer(approval.id, Answer(allow=False, reason="it could not be recorded"), SYSTEM)
+            raise
+        return _Asked(approval, self._attend(request, approval))
+
+    def _attend(self, request: ToolRequest, approval: Approval) -> asyncio.Task[Answer]:
+        task = asyncio.get_running_loop().create_task(self._answer(request, approval))
+        self._waiting[approval.id] = task
+        task.add_done_callback(lambda done: self._attended(approval.id, done))
+        return task
+
+    def _attended(self, approval_id: ApprovalId, done: asyncio.Task[Answer]) -> None:
+        self._waiting.pop(approval_id, None)
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.warning("the answer to %s could not be recorded yet: %s", approval_id, error)
+
+    async def _answer_to(self, asked: "_Asked") -> Answer:
+        try:
+            return await asyncio.shield(asked.answer)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                await asyncio.shield(self._withdraw(asked.approval))
+            raise
+
+    async def _withdraw(self, approval: Approval) -> None:
+        with suppress(UmbrellaError):  # answered in this moment; or the session owes it
+            await self.answer(approval.id, Answer(allow=False, reason="the call was cancelled"), SYSTEM)
 
     def _approval(
         self,
@@ -125,12 +245,7 @@ class Questions:
 
     async def _answer(self, request: ToolRequest, approval: Approval) -> Answer:
         """Wait for the answer; it is in the journal, and a "never" remembered, when this returns."""
-        try:
-            answer, by = await self._desk.wait(approval.id)
-        except asyncio.CancelledError:
-            withdrawn = Answer(allow=False, reason="the call was cancelled")
-            await asyncio.shield(self._record(approval.session_id, approval.id, withdrawn, SYSTEM))
-            raise
+        answer, by = await self._desk.wait(approval.id)
         try:
             if not answer.allow and answer.remember == "always":
                 person, reason = self._person(request), answer.reason

@@ -13,9 +13,9 @@ import msgspec
 from mcp_core.gateway.state import stream_of
 from mcp_core.runtime.commit import Journal
 from mcp_interface.errors import NotFound
-from mcp_interface.events import ExecutionChanged
-from mcp_interface.execution import Execution, advance_execution
-from mcp_interface.ids import ExecutionId
+from mcp_interface.events import ExecutionChanged, QuestionAnswered, QuestionAsked
+from mcp_interface.execution import Execution, advance_execution, advance_questions
+from mcp_interface.ids import ExecutionId, QuestionId
 from mcp_interface.store import Record
 
 KEPT: Final = 10_000
@@ -38,10 +38,14 @@ class ExecutionIndex:
         self._open: dict[ExecutionId, Execution] = {}
         self._ended: dict[ExecutionId, Execution] = {}
         """In the order in which they ended."""
+        self._asked: dict[QuestionId, ExecutionId] = {}
+        """Open questions, and for which call."""
 
     def heard(self, record: Record) -> Execution | None:
         """Move on by one record; the summary of the call that it is about, if any."""
         event = record.event
+        if isinstance(event, QuestionAsked | QuestionAnswered):
+            return self._questioned(record.stream, event)
         if not isinstance(event, ExecutionChanged) or record.stream != stream_of(event.session_id):
             return None  # a copy in a fork is not another call
         key = event.execution_id
@@ -53,10 +57,31 @@ class ExecutionIndex:
         if not summary.over:
             self._open[key] = summary
             return summary
+        for question in known.questions if known is not None else ():
+            self._asked.pop(question, None)
         self._ended[key] = summary
         if len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
         return summary
+
+    def _questioned(self, stream: str, event: QuestionAsked | QuestionAnswered) -> Execution | None:
+        if isinstance(event, QuestionAsked):
+            key = event.question.execution_id
+            if stream == stream_of(event.question.session_id) and key in self._open:
+                self._asked[event.question.id] = key
+        else:
+            key = self._asked.get(event.question_id, ExecutionId(""))
+        known = self._open.get(key)
+        if known is None or stream != stream_of(known.session_id):
+            return None
+        if isinstance(event, QuestionAnswered):
+            del self._asked[event.question_id]
+        self._open[key] = advance_questions(known, event)
+        return self._open[key]
+
+    def open(self, execution_id: ExecutionId) -> Execution | None:
+        """The summary of a call that has not ended."""
+        return self._open.get(execution_id)
 
     def summaries(self) -> Iterator[Execution]:
         """What is going on, and what ended lately."""
@@ -84,6 +109,8 @@ class ExecutionIndex:
                     execution = advance_execution(execution, event)
                     if execution.over:
                         return execution
+                elif isinstance(event, QuestionAsked | QuestionAnswered) and execution is not None:
+                    execution = advance_questions(execution, event)
             page = await self._journal.read(first.stream, after=page[-1].version, limit=200)
         if execution is None:
             raise unknown(execution_id)

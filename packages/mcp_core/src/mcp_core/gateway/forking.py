@@ -18,6 +18,8 @@ from mcp_interface.events import (
     ApprovalAnswered,
     ApprovalAsked,
     ExecutionChanged,
+    QuestionAnswered,
+    QuestionAsked,
     SessionChanged,
     SessionCreated,
     SessionEvent,
@@ -106,13 +108,15 @@ def _open(events: Sequence[object]) -> set[str]:
         match event:
             case TurnStarted(turn_id=key) | ExecutionChanged(execution_id=key, status="queued" | "started"):
                 found.add(key)
-            case TurnEnded(turn_id=key) | ExecutionChanged(execution_id=key):
+            case TurnEnded(turn_id=key) | ExecutionChanged(execution_id=key, status="completed" | "failed"):
                 found.discard(key)
             case ApprovalAsked(approval=approval):
                 found.add(approval.id)
             case ApprovalAnswered(approval_id=key):
                 found.discard(key)
-    return found
+    # a question goes with its call
+    asked = [event.question for event in events if isinstance(event, QuestionAsked)]
+    return found | {question.id for question in asked if question.execution_id in found}
 
 
 def _is_carried(event: object, open_ids: set[str]) -> bool:
@@ -123,4 +127,8 @@ def _is_carried(event: object, open_ids: set[str]) -> bool:
             return key not in open_ids
         case ApprovalAsked(approval=approval):
             return approval.id not in open_ids
+        case QuestionAsked(question=question):
+            return question.id not in open_ids
+        case QuestionAnswered(question_id=key):
+            return key not in open_ids
     return type(event) not in STEPS_TO

@@ -5,16 +5,19 @@ Every client, in this process or behind a socket, reaches the node through `Gate
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from mcp_core.gateway.logins import Logins
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.sight import Sight
 from mcp_core.observe.commands import CommandWatch
 from mcp_core.runtime.bus import Bus
 from mcp_interface.client import ClientInfo, Notice, Welcome
 from mcp_interface.commands import CheckLogin, Command, RedeemLogin
 from mcp_interface.errors import LoginRequired, OurBug, UmbrellaError
 from mcp_interface.ids import PrincipalId, SessionId
+from mcp_interface.store import Record
 
 R = TypeVar("R")
 Handler = Callable[[PrincipalId, Any], Awaitable[Any]]
@@ -29,11 +32,19 @@ class Gateway:
         bus: Where to follow it.
         version: Of the node's software.
         watch: Puts commands into traces and tells telemetry of them; None does neither.
+        sight: Who may be told what of the node as a whole; None: its owner alone.
     """
 
     def __init__(
-        self, logins: Logins, sessions: Sessions, bus: Bus, version: str, watch: CommandWatch | None = None
+        self,
+        logins: Logins,
+        sessions: Sessions,
+        bus: Bus,
+        version: str,
+        watch: CommandWatch | None = None,
+        sight: Sight | None = None,
     ) -> None:
+        self._sight = sight
         self._logins = logins
         self._sessions = sessions
         self._bus = bus
@@ -52,9 +63,9 @@ class Gateway:
             LoginRequired: Its token opens nothing.
             NotFound: The session it wants to attach to does not exist.
         """
-        principal = await self._logins.who(info.token)
+        principal = await self._logins.who(info.token, info.on_behalf_of)
         if info.session_id is not None:
-            self._sessions.get(info.session_id, principal)
+            await self._sessions.find(info.session_id, principal)
         return Welcome(
             principal_id=principal,
             session_id=info.session_id,
@@ -94,11 +105,42 @@ class Gateway:
     def follow(
         self, principal: PrincipalId, session_id: SessionId | None, after: int
     ) -> AsyncGenerator[Notice, None]:
-        """What happens, from a position on.
+        """What happens, from a position on; of the whole node, others than its owner get what concerns them.
 
         Raises:
             NotFound: No such session.
         """
+        if session_id is None and principal != self._logins.owner:
+            return self._follow_own(principal, after)
+        if session_id is not None and not self._sessions.knows(session_id):
+            return self._follow_found(principal, session_id, after)
         if session_id is not None:
             self._sessions.get(session_id, principal)
         return self._bus.follow(session_id, after)
+
+    async def _follow_found(
+        self, principal: PrincipalId, session_id: SessionId, after: int
+    ) -> AsyncGenerator[Notice, None]:
+        """Follow a session that ended so long ago that it has to be looked up in the journal."""
+        await self._sessions.find(session_id, principal)
+        async with aclosing(self._bus.follow(session_id, after)) as notices:
+            async for notice in notices:
+                yield notice
+
+    async def _follow_own(self, principal: PrincipalId, after: int) -> AsyncGenerator[Notice, None]:
+        """What happens in somebody's sessions, and to the servers they hold a right on."""
+        async with aclosing(self._bus.follow(None, after)) as notices:
+            async for notice in notices:
+                if (told := self._told(principal, notice)) is not None:
+                    yield told
+
+    def _told(self, principal: PrincipalId, notice: Notice) -> Notice | None:
+        if isinstance(notice, Record):
+            stream = notice.stream
+            session_id = SessionId(stream.removeprefix("session:")) if stream.startswith("session:") else None
+        else:
+            session_id = getattr(notice, "session_id", None)
+        if session_id is None:
+            return None if self._sight is None else self._sight.passing(principal, notice)
+        mine = self._sessions.knows(session_id) and self._sessions.get(session_id).created_by == principal
+        return notice if mine else None

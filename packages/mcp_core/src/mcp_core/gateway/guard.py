@@ -5,33 +5,30 @@ start is in the journal before the tool begins; the end is in the journal before
 """
 
 import asyncio
-import shlex
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
 import msgspec
 
 from mcp_core.agents.tool_executor import ToolRequest
-from mcp_core.gateway.asking import Questions
-from mcp_core.gateway.delegation import delegate_from_holdings, designate, withdraw
-from mcp_core.gateway.policy import Decision, decide
+from mcp_core.gateway.asking import Approving
+from mcp_core.gateway.oversize import set_aside
+from mcp_core.gateway.questions import OpenQuestions
+from mcp_core.gateway.rights import Rights
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.talking import Aside, Talk
 from mcp_core.gateway.tool_book import AuditNotes, ToolBook
 from mcp_core.gateway.toolbox import RemoteTool, Toolbox
-from mcp_interface.address import Resource
-from mcp_interface.capability import Context, Grant, GrantOptions, Need, SecurityKernel, Verdict
-from mcp_interface.client import Passing, ToolProgress
+from mcp_interface.capability import SecurityKernel, Verdict
+from mcp_interface.client import Passing
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.codec import encode_json
 from mcp_interface.commands import CallOutcome
 from mcp_interface.errors import (
     DeadlineExceeded,
     Interrupted,
     InvalidRecord,
-    NotFound,
     NotPermitted,
     OurBug,
     UmbrellaError,
@@ -40,17 +37,12 @@ from mcp_interface.errors import (
 from mcp_interface.events import ExecutionChanged, ToolCall
 from mcp_interface.execution import REASON_CANCELLED
 from mcp_interface.ids import ExecutionId, PrincipalId, new_id
-from mcp_interface.session import Session, check_open
+from mcp_interface.session import check_open
 from mcp_interface.telemetry import Telemetry
-from mcp_interface.tool import Tool, ToolContext, ToolResult
-from mcp_interface.trace import current_trace_id
+from mcp_interface.tool import Tool, ToolResult
 
-BY_PROFILE = "profile "
-"""How the metadata of a right begins that a session's profile gave, and takes back when it is changed."""
-_THIS_CALL = GrantOptions(expires_in=timedelta(minutes=1), delegation_depth=0, constraints={"max_uses": 1})
-"""Of what a person names by calling: it ends with the call, and by itself if the node does not live to see that."""
-MAX_RESULT = 4 * 1024 * 1024
-"""Bytes of a result that are journaled and handed on; the frames that carry it hold 16 MiB."""
+LATE_S = 5.0
+"""Seconds that an MCP server's connection has to let go of a call at its deadline, before the guard cuts it off."""
 
 
 class Guard:
@@ -59,7 +51,8 @@ class Guard:
     def __init__(
         self,
         kernel: SecurityKernel,
-        questions: Questions,
+        approving: Approving,
+        questions: OpenQuestions,
         toolbox: Toolbox,
         book: ToolBook,
         audit: AuditNotes,
@@ -68,10 +61,13 @@ class Guard:
         clock: Clock,
         entropy: Entropy,
         publish: Callable[[Passing], None],
+        aside: Aside,
+        keep_whole: Callable[[PrincipalId, bytes, str], Awaitable[str]],
         call_timeout_s: float,
         is_active: Callable[[PrincipalId], bool],
     ) -> None:
         self._kernel = kernel
+        self._approving = approving
         self._questions = questions
         self._toolbox = toolbox
         self._book = book
@@ -81,15 +77,52 @@ class Guard:
         self._clock = clock
         self._entropy = entropy
         self._publish = publish
+        self._aside = aside
+        self._keep_whole = keep_whole
         self._call_timeout = call_timeout_s
-        self._is_active = is_active
-        self._locks: WeakValueDictionary[PrincipalId, asyncio.Lock] = WeakValueDictionary()
-        self._named: dict[ExecutionId, list[Grant]] = {}
+        self._rights = Rights(kernel, approving, sessions, audit, is_active)
         self._stopping = False
 
     def stop(self) -> None:
         """From now on a call that is cut off is so by the stop of the node: nobody has cancelled it."""
         self._stopping = True
+        self._approving.stop()
+        self._questions.stop()
+
+    def reopen(self, execution_id: ExecutionId, request: ToolRequest) -> None:
+        """Let people answer what a call had asked them in an earlier process."""
+        self._approving.reopen(execution_id, request)
+        self._questions.reopen(execution_id, request)
+
+    async def recall(self, execution_id: ExecutionId, request: ToolRequest) -> ToolRequest:
+        """Wait until people have answered what a call had asked them in an earlier process; it takes no turn for that.
+
+        Raises:
+            Interrupted: Nobody wants it to be sent again; it is in the journal.
+            UmbrellaError: As `OpenQuestions.recall`; it is in the journal.
+        """
+        left = request.left
+        try:
+            responses = await self._questions.recall(execution_id, request)
+            if left.open and not left.handle:
+                state = await self._sessions.state(request.session_id)
+                running = state.running.get(execution_id)
+                if running is not None and running.left.again == "declined":
+                    raise self._not_again(request)
+        except asyncio.CancelledError:
+            await self._end_cut_off(request, execution_id, self._cut_off(request))
+            raise
+        except UmbrellaError as error:
+            await self._note(request, execution_id, "failed", error=error)
+            raise
+        again = "accepted" if left.open and not left.handle else left.again
+        left = msgspec.structs.replace(left, open=[], responses=responses, again=again)
+        return msgspec.structs.replace(request, left=left)
+
+    async def let_go(self, execution_id: ExecutionId) -> None:
+        """Withdraw what is still asked for a call that has ended."""
+        await self._approving.let_go(execution_id)
+        await self._questions.withdraw(execution_id=execution_id)
 
     async def run(self, request: ToolRequest) -> CallOutcome:
         """Run one tool call through the whole path.
@@ -106,15 +139,11 @@ class Guard:
         try:
             return await self._run(request, execution_id)
         finally:
-            await withdraw(self._kernel, self._named.pop(execution_id, []))
+            await self._rights.give_back(execution_id)
+            await self.let_go(execution_id)
 
     async def _run(self, request: ToolRequest, execution_id: ExecutionId) -> CallOutcome:
-        call = ToolCall(
-            server=request.server,
-            tool=request.tool,
-            arguments=request.arguments,
-            tool_use_id=request.tool_use_id,
-        )
+        call = request.noted()
         timeout = request.timeout_s or self._toolbox.timeout(request.server) or self._call_timeout
         request = msgspec.structs.replace(request, timeout_s=timeout)
         try:
@@ -124,17 +153,19 @@ class Guard:
             if external:
                 await self._book.check(tool.info(), request.principal_id, request.session_id)
             tool.validate_args(request.arguments)
-            await self._questions.refuse_what_was_refused(request)
-            verdicts = [
-                await self._obtain(request, execution_id, tool, need)
-                for need in tool.needs(request.arguments)
-            ]
+            self._require_repeatable(request, tool)
+            await self._approving.refuse_what_was_refused(request)
+            verdicts: list[Verdict] = []
+            for need in tool.needs(request.arguments):
+                had = None if verdicts else await self._rights.had(request, need)
+                verdicts.append(had or await self._rights.obtain(request, execution_id, tool, need))
             if external and verdicts:
                 await self._book.settle(tool.info(), request.principal_id, request.session_id)
-            await self._questions.refuse_what_was_refused(request)
+            await self._approving.refuse_what_was_refused(request)
         except asyncio.CancelledError:
-            error = not_begun(request, stopping=self._stopping)
-            await asyncio.shield(self._note(request, execution_id, "failed", call=call, error=error))
+            began = request.left.began
+            error = self._cut_off(request) if began else not_begun(request, stopping=self._stopping)
+            await self._end_cut_off(request, execution_id, error, call)
             raise
         except UmbrellaError as error:
             await self._note(request, execution_id, "failed", call=call, error=error)
@@ -142,7 +173,10 @@ class Guard:
         if not verdicts:
             raise OurBug(f"{request.server}/{request.tool} names no right that it needs")
         granted = msgspec.structs.replace(
-            call, capability_id=verdicts[0].capability_id, audit_seq=verdicts[0].audit_seq
+            call,
+            capability_id=verdicts[0].capability_id,
+            audit_seq=verdicts[0].audit_seq,
+            repeatable=is_repeatable(tool),
         )
         return await self._execute(request, execution_id, tool, granted, verdicts)
 
@@ -162,22 +196,15 @@ class Guard:
         }
         began = self._clock.monotonic()
 
-        async def report(progress: float, message: str) -> None:
-            self._publish(
-                ToolProgress(
-                    session_id=request.session_id,
-                    execution_id=execution_id,
-                    progress=min(100.0, max(0.0, progress)),
-                    message=message,
-                )
-            )
-
-        context = ToolContext(
-            execution_id=execution_id,
-            principal_id=request.principal_id,
-            session_id=request.session_id,
-            verdicts=verdicts,
-            progress=report,
+        talk = Talk(
+            request,
+            execution_id,
+            self._questions,
+            self._sessions,
+            self._publish,
+            self._clock,
+            self._aside,
+            partial(self._judge_anew, request, execution_id, tool, verdicts),
         )
         untold: ToolCall | None = call
         try:
@@ -185,11 +212,10 @@ class Guard:
             untold = None
             self._telemetry.emit("mcp.tool.start", {}, names)
             result = await self._bounded(
-                tool, request, context, partial(self._require_still, request, verdicts)
+                tool, request, talk, verdicts, partial(self._rights.require, request, verdicts)
             )
         except asyncio.CancelledError:
-            cut_off = self._cut_off(request)
-            await asyncio.shield(self._note(request, execution_id, "failed", call=untold, error=cut_off))
+            await self._end_cut_off(request, execution_id, self._cut_off(request), untold)
             raise
         except UmbrellaError as error:
             duration = self._clock.monotonic() - began
@@ -222,6 +248,33 @@ class Guard:
         reason = {"reason": REASON_CANCELLED}
         return Interrupted(f"{name} was cancelled", "it may have taken effect already", reason)
 
+    def _not_again(self, request: ToolRequest) -> Interrupted:
+        return Interrupted(
+            f"{request.server}/{request.tool} was asking when the node stopped, and nobody wants it sent again",
+            "it may or may not have taken effect; look before calling it again",
+        )
+
+    async def _end_cut_off(
+        self,
+        request: ToolRequest,
+        execution_id: ExecutionId,
+        error: Interrupted,
+        call: ToolCall | None = None,
+    ) -> None:
+        """Record the end of a call that was cut off, unless the node stops and the next process takes it up."""
+        await asyncio.shield(asyncio.ensure_future(self._end_unless_left(request, execution_id, error, call)))
+
+    async def _end_unless_left(
+        self, request: ToolRequest, execution_id: ExecutionId, error: Interrupted, call: ToolCall | None
+    ) -> None:
+        if self._stopping:
+            with suppress(UmbrellaError):
+                state = await self._sessions.state(request.session_id)
+                running = state.running.get(execution_id)
+                if state.takes_up and running is not None and running.goes_on:
+                    return
+        await self._note(request, execution_id, "failed", call=call, error=error)
+
     async def _note_refusal(
         self, request: ToolRequest, tool: Tool, call: ToolCall, error: NotPermitted
     ) -> None:
@@ -244,7 +297,8 @@ class Guard:
     async def _keep(self, request: ToolRequest, execution_id: ExecutionId, result: ToolResult) -> ToolResult:
         """Record the end of a call that gave a result; answers the result as recorded."""
         try:
-            result = bounded(result)
+            whose = partial(self._keep_whole, self._sessions.get(request.session_id).created_by)
+            result = await set_aside(result, whose, f"{request.server}/{request.tool}")
             await self._note(request, execution_id, "completed", result=result)
         except InvalidRecord as error:
             broken = WorldBroken(
@@ -255,36 +309,27 @@ class Guard:
             raise broken from error
         return result
 
-    def _require_still(self, request: ToolRequest, verdicts: list[Verdict]) -> None:
-        """Return if what allowed a call still does: minutes may have passed since, over a question or a dead link.
-
-        Raises:
-            NotPermitted: A right has ended, or the agent; uses do not count, this call has had its own.
-        """
-        ended = "" if self._is_active(request.principal_id) else f"{request.principal_id} has ended"
-        for verdict in verdicts:
-            try:
-                if verdict.capability_id is None:
-                    raise NotFound("an allow names no right", "report it")
-                self._kernel.handle_of(verdict.capability_id, request.principal_id)
-            except NotFound:
-                ended = ended or f"the right {verdict.capability_id} has ended"
-        if ended:
-            raise NotPermitted(
-                f"{request.server}/{request.tool} was allowed, but {ended} before it began",
-                "call it again, so that it is judged by what is held now",
-                {"reason": "capability_revoked", "principal_id": request.principal_id},
-            )
-
     async def _bounded(
-        self, tool: Tool, request: ToolRequest, context: ToolContext, last_look: Callable[[], None]
+        self,
+        tool: Tool,
+        request: ToolRequest,
+        talk: Talk,
+        verdicts: list[Verdict],
+        last_look: Callable[[], None],
     ) -> ToolResult:
+        seconds = request.timeout_s
         if isinstance(tool, RemoteTool):
             tool = tool.with_last_look(last_look)
+            if seconds is not None:  # its own deadline is first: what it cuts off counts against the server
+                seconds += LATE_S
+        talk.seconds = seconds
         try:
-            async with asyncio.timeout(request.timeout_s):
+            async with asyncio.timeout(seconds) as talk.deadline:
                 last_look()  # and no wait before the tool has the call
-                return await tool.execute(request.arguments, context)
+                try:
+                    return await tool.execute(request.arguments, talk.context(verdicts))
+                finally:
+                    talk.end()
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"{request.server}/{request.tool} did not end within {request.timeout_s} s",
@@ -295,70 +340,37 @@ class Guard:
         except Exception as error:
             raise OurBug(f"{request.server}/{request.tool} failed unexpectedly: {error!r}"[:500]) from error
 
-    async def _obtain(
-        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, need: Need
-    ) -> Verdict:
-        """Return an allow, by what is held or by what profile or person add; or raise."""
-        needed = need.resource
-        context = Context(
-            session_id=request.session_id,
-            trace_id=current_trace_id(),
-            note=f"{request.server}/{request.tool}",
-        )
-        # what a person calls by name is named by them; an agent's principal is never a person
-        named = await designate(self._kernel, request.principal_id, needed, _THIS_CALL)
-        if named is not None:
-            self._named.setdefault(execution_id, []).append(named)
-        handle = None if named is None else named.handle
-        async with self._judging(request.principal_id):
-            verdict = await self._kernel.authorize(request.principal_id, needed, context, handle, need.facts)
-        if verdict.allowed:
-            return verdict
-        session = self._sessions.get(request.session_id)
-        decision = decide(session, tool.info(), needed) if request.may_ask else Decision.DENY
-        if decision is Decision.DENY or verdict.reason == "security_error":
-            raise denial(request.principal_id, needed, verdict)
-        if decision is Decision.GRANT:
-            options = GrantOptions(delegation_depth=0, metadata={"by": f"{BY_PROFILE}{session.profile}"})
-        else:
-            options = await self._questions.ask(request, execution_id, tool, need, verdict)
-        if not self._is_active(request.principal_id):
-            raise denial(request.principal_id, needed, verdict)
-        in_person = decision is Decision.ASK  # who was asked has seen and named it; the profile has not
-        return await self._grant(request, need, context, session, options, in_person)
+    async def _judge_anew(
+        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, verdicts: list[Verdict]
+    ) -> None:
+        """Return if a call may go on behind an answer, which may have come after hours; what has ended is obtained anew.
 
-    async def _grant(
-        self,
-        request: ToolRequest,
-        need: Need,
-        context: Context,
-        session: Session,
-        options: GrantOptions,
-        in_person: bool,
-    ) -> Verdict:
-        """Hand over the missing right and use it at once, so that no call beside this one uses it up."""
-        principal, needed = request.principal_id, need.resource
-        async with self._judging(principal):
-            grant = await delegate_from_holdings(
-                self._kernel, session.created_by, principal, needed, options, in_person=in_person
-            )
-            try:
-                verdict = await self._kernel.authorize(principal, needed, context, grant.handle, need.facts)
-                given = str(options.metadata.get("by", "")).startswith(BY_PROFILE)
-                changed = given and self._sessions.get(request.session_id).profile != session.profile
-                if changed or not verdict.allowed:
-                    raise denial(principal, needed, verdict)
-            except BaseException:
-                await withdraw(self._kernel, [grant])
+        Raises:
+            NotPermitted: It may not.
+        """
+        try:
+            self._rights.require(request, verdicts)
+        except NotPermitted:
+            if not self._rights.is_active(request.principal_id):
                 raise
-        return verdict
+            needs = tool.needs(request.arguments)
+            # in place: the tool's own last look is at these
+            verdicts[:] = [await self._rights.obtain(request, execution_id, tool, need) for need in needs]
 
-    def _judging(self, principal: PrincipalId) -> asyncio.Lock:
-        """One judgement at a time for each principal; those of different ones share their disk syncs."""
-        lock = self._locks.get(principal)
-        if lock is None:
-            lock = self._locks[principal] = asyncio.Lock()
-        return lock
+    def _require_repeatable(self, request: ToolRequest, tool: Tool) -> None:
+        """Return unless a call had begun that is harmless to run again no more.
+
+        Raises:
+            Interrupted: It had, and its tool is defined otherwise now.
+        """
+        left = request.left
+        by_itself = left.began and not left.handle and left.again != "accepted"
+        if by_itself and not is_repeatable(tool):
+            raise Interrupted(
+                f"the node stopped while {request.server}/{request.tool} was running, which cannot be run again "
+                "as it is defined now",
+                "it may or may not have taken effect; look before calling it again",
+            )
 
     async def _note(
         self,
@@ -384,6 +396,12 @@ class Guard:
         await self._sessions.add(request.session_id, event)
 
 
+def is_repeatable(tool: Tool) -> bool:
+    """Whether a call of a tool can be run a second time without harm, by what the tool says of itself."""
+    info = tool.info()
+    return info.read_only or info.idempotent
+
+
 def not_begun(request: ToolRequest, *, stopping: bool) -> Interrupted:
     """The error of a call that was cut off before its tool had it, by somebody or by the stop of the node."""
     name = f"{request.server}/{request.tool}"
@@ -391,42 +409,3 @@ def not_begun(request: ToolRequest, *, stopping: bool) -> Interrupted:
         return Interrupted(f"the node stopped before {name} began", "it has had no effect; call it again")
     reason = {"reason": REASON_CANCELLED}
     return Interrupted(f"{name} was cancelled before it began", "it has had no effect", reason)
-
-
-def bounded(result: ToolResult) -> ToolResult:
-    """Cut a result that is too large to be kept, and say so in it.
-
-    Raises:
-        InvalidRecord: It is not data.
-    """
-    size = len(encode_json(result))
-    if size <= MAX_RESULT:
-        return result
-    text = result.text.encode()[: MAX_RESULT // 4].decode(errors="ignore")
-    note = f"[cut: the result had {size} bytes, at most {MAX_RESULT} are kept]"
-    return msgspec.structs.replace(
-        result, content=[{"type": "text", "text": text}, {"type": "text", "text": note}], structured=None
-    )
-
-
-def denial(principal: PrincipalId, needed: Resource, verdict: Verdict) -> NotPermitted:
-    """The error of a denied access, with the exact grant that would allow it.
-
-    Where only a limit stands in the way, a grant without it would be far more than was asked for.
-    """
-    grant = f"umbrella grant {principal} {shlex.quote(verdict.needed or needed.uri)}"
-    limited = verdict.reason in {"constraint_violated", "uses_exhausted"}
-    if limited:
-        grant += " --uses 1"
-    return NotPermitted(
-        verdict.message,
-        f"keep to the limit, or allow it once: {grant}" if limited else grant,
-        {
-            "reason": verdict.reason,
-            "principal_id": principal,
-            "resource_uri": needed.uri,
-            "grant": grant,
-            "nearest": verdict.covering,
-            "audit_seq": verdict.audit_seq,
-        },
-    )

@@ -11,6 +11,7 @@ from typing import Final
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.tool_executor import Caller
+from mcp_core.gateway.questions import OpenQuestions
 from mcp_core.gateway.sessions import Sessions
 from mcp_interface.approval import Answer, ApprovalDesk
 from mcp_interface.clock import Clock
@@ -33,12 +34,19 @@ class Lifecycle:
     """Suspends, resumes and ends the sessions of one node."""
 
     def __init__(
-        self, sessions: Sessions, directory: Directory, caller: Caller, desk: ApprovalDesk, clock: Clock
+        self,
+        sessions: Sessions,
+        directory: Directory,
+        caller: Caller,
+        desk: ApprovalDesk,
+        questions: OpenQuestions,
+        clock: Clock,
     ) -> None:
         self._sessions = sessions
         self._directory = directory
         self._caller = caller
         self._desk = desk
+        self._questions = questions
         self._clock = clock
         self._locks: dict[SessionId, asyncio.Lock] = {}
         self._work: set[asyncio.Task[None]] = set()
@@ -52,7 +60,7 @@ class Lifecycle:
 
         A tool call that runs is finished, not cancelled: what a tool has half done helps nobody. After `QUIET_S`
         it is cancelled all the same. Words that the model has said so far are kept. Calls that wait for a
-        person's answer have not begun; their questions are answered with no. Harmless when repeated.
+        person's answer to a right have not begun; they are told no. What tools ask is cancelled. Harmless when repeated.
 
         Raises:
             WrongState: It is ending or has ended.
@@ -118,7 +126,7 @@ class Lifecycle:
         for session in self._sessions.ending():
             await tried(self.end(session.id, SYSTEM, "the node stopped while it was ending", "immediate"))
         for agent in self._directory.listed():  # of a forced end
-            if agent.session_id is not None and self._sessions.get(agent.session_id).status == "terminated":
+            if agent.session_id is not None and self._sessions.is_over(agent.session_id):
                 await tried(self._directory.stop(agent.id, "its session has ended"))
         while True:
             for session in self._sessions.idle(self._clock.now()):
@@ -151,13 +159,14 @@ class Lifecycle:
         await self._caller.end_calls(session_id, by)
         for agent in self._directory.listed(session_id):
             await self._directory.stop(agent.id, reason)
-        if self._sessions.get(session_id).status == "terminated":
+        if self._sessions.is_over(session_id):
             await self._sessions.rest(session_id)
 
     async def _quiet(self, session_id: SessionId, by: PrincipalId, why: str) -> None:
         """Let the tool calls of a session come to their end, those that wait for a person without having begun."""
         for question in self._desk.pending(session_id):
             self._desk.answer(question.id, Answer(allow=False, reason=why), SYSTEM)
+        await self._questions.withdraw(session_id=session_id)
         await self._caller.end_calls(session_id, by, QUIET_S)
 
     def _worked(self, task: asyncio.Task[None]) -> None:

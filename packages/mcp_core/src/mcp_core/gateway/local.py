@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from mcp_core.gateway.gateway import Gateway
 from mcp_interface.client import ClientInfo, Notice, Welcome
@@ -22,6 +22,13 @@ class LocalClient:
         self._gateway = gateway
         self._principal: PrincipalId | None = None
         self._left = asyncio.Event()
+
+    @classmethod
+    def of(cls, gateway: Gateway, principal: PrincipalId) -> Self:
+        """A client for the node's own use, connected as somebody whom it knows already."""
+        client = cls(gateway)
+        client._principal = principal
+        return client
 
     async def connect(self, info: ClientInfo) -> Welcome:
         """Say who you are; as `Client.connect`."""

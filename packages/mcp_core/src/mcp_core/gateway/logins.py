@@ -1,6 +1,7 @@
-"""Who a connection speaks for: the node's token, one-time login codes, and login keys.
+"""Who a connection speaks for: the node's token, one-time login codes, login keys, and API keys.
 
-Codes and keys are kept hashed in the key-value store; they survive a restart and can be taken back.
+Codes and login keys are kept hashed in the key-value store; they survive a restart and can be taken back. API keys
+are `Keys`.
 """
 
 import hashlib
@@ -8,11 +9,13 @@ import hmac
 from datetime import datetime, timedelta
 from typing import Any
 
+from mcp_core.gateway.keys import Keys
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.codec import from_external, to_external
 from mcp_interface.commands import Login, LoginCode, LoginKey
 from mcp_interface.errors import LoginRequired, NotFound
-from mcp_interface.ids import PrincipalId
+from mcp_interface.ids import PrincipalId, is_id
+from mcp_interface.key import KEY_PREFIX
 from mcp_interface.store import KeyValueStore, Transaction
 
 CODE_LIFE = timedelta(minutes=10)
@@ -26,25 +29,41 @@ class Logins:
     Args:
         token: The secret of the data directory; whoever can read it is the owner.
         owner: The person whose node this is.
+        keys: Its API keys; None: it has none.
     """
 
     def __init__(
-        self, store: KeyValueStore, clock: Clock, entropy: Entropy, token: str, owner: PrincipalId
+        self,
+        store: KeyValueStore,
+        clock: Clock,
+        entropy: Entropy,
+        token: str,
+        owner: PrincipalId,
+        keys: Keys | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy
         self._token = token
+        self._keys = keys
         self.owner = owner
 
-    async def who(self, secret: str) -> PrincipalId:
-        """The person behind a token or login key.
+    async def who(self, secret: str, on_behalf_of: PrincipalId | None = None) -> PrincipalId:
+        """The person behind a token, login key or API key.
+
+        Args:
+            secret: What was shown.
+            on_behalf_of: Whose rights are wanted; whoever has the node's token may name any person.
 
         Raises:
-            LoginRequired: Nobody.
+            LoginRequired: Nobody, or somebody who may not act for others.
         """
         if hmac.compare_digest(secret.encode(), self._token.encode()):
-            return self.owner
+            if on_behalf_of is not None and not is_id("user", on_behalf_of):
+                raise LoginRequired(f"{on_behalf_of[:80]!r} is no person", "name a user_…")
+            return on_behalf_of or self.owner
+        if on_behalf_of is not None:
+            raise LoginRequired("only the node's own token acts for others", "show the key of whom you mean")
         return (await self.check(secret)).principal_id
 
     async def create(self, principal: PrincipalId) -> LoginCode:
@@ -86,11 +105,15 @@ class Logins:
         return LoginKey(key=key, login=login)
 
     async def check(self, key: str) -> Login:
-        """Who holds a key.
+        """Who holds a key, an API key too; one without an end is said to hold for as long as a login would.
 
         Raises:
             LoginRequired: Nobody (any more).
         """
+        if self._keys is not None and key.startswith(KEY_PREFIX):
+            found = self._keys.who(key)
+            until = found.expires_at or self._clock.now() + KEY_LIFE
+            return Login(principal_id=found.principal_id, expires_at=until, key_name=found.name)
         try:
             login: Login = from_external(await self._store.get(_name("key", key)), Login)
         except NotFound:

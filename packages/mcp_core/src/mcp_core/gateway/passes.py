@@ -7,7 +7,7 @@ send by what they may command; the tool executor takes messages from all, becaus
 from collections import OrderedDict
 from typing import Final
 
-from mcp_core.gateway.guard import denial
+from mcp_core.gateway.rights import denial
 from mcp_interface.address import Address, Resource, parse_address, resource
 from mcp_interface.capability import Context, Sealed, SecurityKernel
 from mcp_interface.envelope import Envelope

@@ -7,26 +7,22 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
 
-from mcp_interface.backlog import Backlog
 from mcp_interface.client import (
     MAX_FRAME,
     ClientFrame,
     ClientInfo,
-    Failure,
     Follow,
-    Happened,
     Hello,
     NodeFrame,
     Notice,
-    PassedBy,
     Request,
-    Result,
     Unfollow,
     Welcome,
 )
 from mcp_interface.codec import decode_json, encode_json
 from mcp_interface.commands import Command, result_type
-from mcp_interface.errors import DeadlineExceeded, NodeUnavailable, OurBug, TooMuch, UmbrellaError, error_from
+from mcp_interface.errors import DeadlineExceeded, NodeUnavailable, TooMuch, UmbrellaError
+from mcp_interface.exchange import Exchange, welcomed
 from mcp_interface.ids import SessionId
 from mcp_interface.trace import current_traceparent
 
@@ -45,9 +41,7 @@ class SocketClient:
         self._socket = socket
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._ids = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Result]] = {}
-        self._follows: dict[int, Backlog] = {}
+        self._exchange = Exchange()
         self._lost: UmbrellaError = NodeUnavailable("not connected", "call connect first")
 
     async def connect(self, info: ClientInfo) -> Welcome:
@@ -65,21 +59,18 @@ class SocketClient:
             raise NodeUnavailable(
                 f"no node answers on {self._socket}", "start one with: umbrella node start"
             ) from error
-        if isinstance(first, Failure):
+        try:
+            welcome = welcomed(first)
+        except UmbrellaError:
             writer.close()
-            raise error_from(first.error)
-        if not isinstance(first, Welcome):
-            writer.close()
-            raise OurBug(f"the node began with {type(first).__name__}")
+            raise
         self._writer = writer
         self._reading = asyncio.get_running_loop().create_task(self._read(reader))
-        return first
+        return welcome
 
     async def request(self, command: Command[R], timeout: float | None = 60.0) -> R:
         """Ask and wait; as `Client.request`."""
-        key = next(self._ids)
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._answers[key] = answer
+        key, answer = self._exchange.expect()
         try:
             async with asyncio.timeout(timeout):
                 trace = current_traceparent()
@@ -93,14 +84,13 @@ class SocketClient:
             self._forget(key)  # the node cancels what nobody waits for
             raise
         finally:
-            self._answers.pop(key, None)
+            self._exchange.settle(key)
         value: R = decode_json(bytes(result.value), result_type(command))
         return value
 
     async def follow(self, session_id: SessionId | None = None, after: int = 0) -> AsyncIterator[Notice]:
         """What happens; as `Client.follow`."""
-        key = next(self._ids)
-        backlog = self._follows[key] = Backlog(after)
+        key, backlog = self._exchange.follow(after)
         try:
             try:
                 async with asyncio.timeout(SEND_TIMEOUT):
@@ -111,7 +101,7 @@ class SocketClient:
                 async for notice in notices:
                     yield notice
         finally:
-            if self._follows.pop(key, None) is not None:
+            if self._exchange.leave(key):
                 self._forget(key)
 
     async def disconnect(self, reason: str = "") -> None:
@@ -146,35 +136,15 @@ class SocketClient:
         try:
             for number in itertools.count():
                 line = await reader.readuntil(b"\n")
-                self._take(decode_json(line, NodeFrame), len(line))
+                self._exchange.take(decode_json(line, NodeFrame), len(line))
                 if number % PAUSE == 0:
                     await asyncio.sleep(0)  # what has come at once does not overrun readers that are ready
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, UmbrellaError):
             self._gone(NodeUnavailable("the node is gone", "start it again with: umbrella node start"))
-
-    def _take(self, frame: NodeFrame, size: int) -> None:
-        match frame:
-            case Result():
-                answer = self._answers.get(frame.id)
-                if answer is not None and not answer.done():
-                    answer.set_result(frame)
-            case Failure():
-                answer = self._answers.get(frame.id)
-                if answer is not None and not answer.done():
-                    answer.set_exception(error_from(frame.error))
-                if (backlog := self._follows.pop(frame.id, None)) is not None:
-                    backlog.end(error_from(frame.error))
-            case Happened() | PassedBy():
-                if (backlog := self._follows.get(frame.id)) is not None:
-                    backlog.offer(frame.record if isinstance(frame, Happened) else frame.passing, size)
 
     def _gone(self, why: UmbrellaError) -> None:
         self._lost = why
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(why)
-        for backlog in self._follows.values():
-            backlog.end(why)
+        self._exchange.end(why)

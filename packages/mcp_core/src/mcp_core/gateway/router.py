@@ -6,6 +6,7 @@ delivered is a dead letter with the reason. An agent that sleeps is woken by its
 
 from typing import Any, Final
 
+from mcp_core.agents.base import Refused
 from mcp_core.agents.directory import Directory
 from mcp_core.gateway.passes import Passes
 from mcp_core.runtime.cell import CALL_TIMEOUT_S, Ref
@@ -102,7 +103,7 @@ class Router:
             CallerMistaken: It is addressed to a topic.
             NotFound: No such agent is running.
             NotPermitted: The sender may not send there.
-            UmbrellaError: What the agent raised, or no answer in time.
+            UmbrellaError: What the agent raised, `CallerMistaken` if it does not take this; or no answer in time.
         """
         envelope = _traced(envelope)
         try:
@@ -114,7 +115,10 @@ class Router:
             self._lose(envelope, error)
             raise
         self._note_sent(envelope)
-        return await ref.call(envelope, timeout=timeout)
+        reply = await ref.call(envelope, timeout=timeout)
+        if isinstance(reply, Refused):
+            raise reply.error
+        return reply
 
     async def _admit(self, envelope: Envelope) -> Address:
         envelope.validate()

@@ -1,36 +1,25 @@
-"""Sessions: one event-sourced actor each, and the list of them all.
+"""Sessions: one event-sourced actor each (`mcp_core.gateway.session_actor`), and the list of them all.
 
 The list is a projection kept up to date from the bus; an actor is started when somebody needs its session
-and holds the whole state. What an earlier process left open is closed as interrupted when the actor loads;
-what ended while the journal refused writes is recorded as soon as it takes them again.
+and holds the whole state.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 
 from mcp_core.gateway.forking import NODES_OWN, cut, fork_of
-from mcp_core.gateway.state import SessionState, apply, check_allowed, ends, stream_of, summarize
+from mcp_core.gateway.session_actor import Add, GetState, Kept, SessionActor
+from mcp_core.gateway.state import Running, SessionState, stream_of, summarize
 from mcp_core.runtime.cell import Ref
-from mcp_core.runtime.commit import History, Journal
+from mcp_core.runtime.commit import Journal
 from mcp_core.runtime.exits import ActorGone
-from mcp_core.runtime.light import Actor
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
-from mcp_interface.approval import Answer
 from mcp_interface.clock import Clock, Entropy, Instant
 from mcp_interface.codec import encode_disk
-from mcp_interface.errors import (
-    CallerMistaken,
-    ErrorBody,
-    Interrupted,
-    NotFound,
-    StorageUnavailable,
-    TooMuch,
-    VersionConflict,
-    WrongState,
-)
+from mcp_interface.errors import NotFound, TooMuch, WrongState
 from mcp_interface.events import (
     AgentJoined,
     ApprovalAnswered,
@@ -45,19 +34,25 @@ from mcp_interface.events import (
     TurnStarted,
     UserMessage,
 )
-from mcp_interface.ids import SYSTEM, AgentId, MessageId, PrincipalId, SessionId, is_id, new_id
+from mcp_interface.ids import (
+    SYSTEM,
+    AgentId,
+    ExecutionId,
+    MessageId,
+    PrincipalId,
+    SessionId,
+    is_id,
+    new_id,
+)
 from mcp_interface.session import Limits, Profile, Session
 from mcp_interface.store import Record
-from mcp_interface.trace import Trace, current_trace, tracing
+from mcp_interface.trace import current_trace
 
-SCHEMA = "session/3"
 UNANSWERED = "unanswered"
 CONSOLE = "command line"
 """Title of the session that records a person's single tool calls."""
-OWED_AGAIN_S = 1.0
-"""Seconds between attempts to record what could not be recorded when it ended."""
-LEFT_S = 10.0
-"""Seconds that a session waits for a commit that its killed actor had begun, before it reads its events."""
+ENDED = 1000
+"""Sessions that have ended and are still listed, the latest to end; older ones are found by their ids."""
 FORK_PAGE = 256
 """Events that are read at once for a fork; they may be large."""
 MAX_FORK = 48 * 1024 * 1024
@@ -67,196 +62,17 @@ MAX_FORK = 48 * 1024 * 1024
 S = TypeVar("S", Session, Session | None)
 
 
-class Add(msgspec.Struct):
-    """Ask: commit these events; answers the records."""
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What an earlier process has left."""
 
-    events: list[SessionEvent]
-    trace: Trace | None = None
-    """Of whoever asks."""
-    work: asyncio.Task[list[Record]] | None = None
-    """What does it, once it has begun: it comes to its end also when the actor is killed meanwhile."""
-
-
-class GetState(msgspec.Struct, frozen=True):
-    """Ask: a copy of the state as it is now."""
-
-
-class Settle(msgspec.Struct, frozen=True):
-    """Tell: try again to record what is owed."""
-
-
-class Kept:
-    """What outlives an incarnation of a session's actor that is killed or goes to rest."""
-
-    def __init__(self) -> None:
-        self.owed: list[SessionEvent] = []
-        """What the journal has not taken yet."""
-        self.work: asyncio.Task[list[Record]] | None = None
-        """The latest commit."""
-
-
-class SessionActor(Actor):
-    """Owns one session's stream.
-
-    The end of a turn, call or question has happened, whether the journal takes it or not: one that is refused
-    is owed, and recorded before anything else once writing works again. A beginning that is refused has not
-    happened.
-
-    Args:
-        session_id: Whose.
-        journal: Where its stream lies.
-        clock: Source of time.
-        kept: What the incarnation before has left.
-    """
-
-    passivates = True
-    interruptible = False  # what was decided is recorded, whoever still waits for it
-
-    def __init__(
-        self,
-        session_id: SessionId,
-        journal: Journal,
-        clock: Clock,
-        kept: Kept,
-    ) -> None:
-        super().__init__()
-        self._journal = journal
-        self._clock = clock
-        self._history: History[SessionState] = History(
-            journal,
-            stream_of(session_id),
-            initial=SessionState,
-            apply=apply,
-            clock=clock,
-            schema=SCHEMA,
-        )
-        self._kept = kept
-        self._owed = kept.owed
-        self._reminder: asyncio.Task[None] | None = None
-
-    async def on_start(self) -> None:
-        """Load, and close what an earlier process or incarnation left open."""
-        if self._kept.work is not None:
-            await asyncio.wait([self._kept.work], timeout=LEFT_S)
-        await self._history.load()
-        if self._history.state.stale(self._journal.epoch):
-            await self._interrupt()
-        await self._try_to_settle()
-
-    async def on_receive(self, message: Any) -> Any:
-        """Answer the asks above."""
-        match message:
-            case Add():
-                work = asyncio.get_running_loop().create_task(self._commit(message.events, message.trace))
-                self._kept.work = message.work = work
-                return await asyncio.shield(work)
-            case Settle():
-                await self._try_to_settle()
-                return None
-            case GetState():
-                state = self._history.state
-                return msgspec.structs.replace(
-                    state, window=list(state.window), running=dict(state.running), asked=dict(state.asked)
-                )
-        raise CallerMistaken(f"a session takes no {type(message).__name__}", "send one of the asks above")
-
-    async def on_stop(self) -> None:
-        """Try nothing again."""
-        if self._reminder is not None:
-            self._reminder.cancel()
-            await asyncio.gather(self._reminder, return_exceptions=True)
-
-    def may_rest(self) -> bool:
-        """Not while something is owed to the journal."""
-        return not self._owed
-
-    def on_leave(self) -> None:
-        """Its successor has nothing to be reminded of."""
-        if self._reminder is not None:
-            self._reminder.cancel()
-
-    async def _commit(self, events: Sequence[SessionEvent], trace: Trace | None) -> list[Record]:
-        try:
-            await self._settle()
-            with tracing(trace):
-                return await self._write(events)
-        except StorageUnavailable:
-            self._owed += [event for event in events if ends(self._history.state, event)]
-            self._remind()
-            raise
-
-    async def _write(self, events: Sequence[SessionEvent]) -> list[Record]:
-        def decide(state: SessionState) -> Sequence[SessionEvent]:
-            check_allowed(state, events)
-            return events
-
-        # Nobody else writes here; but an append that was reported as refused may be in the journal after all.
-        return await self._history.decide(decide)
-
-    async def _settle(self) -> None:
-        while self._owed:
-            if ends(self._history.state, self._owed[0]):
-                try:
-                    await self._history.commit(self._owed[0])
-                except VersionConflict:
-                    continue  # read again: it may be in
-            del self._owed[0]
-
-    async def _try_to_settle(self) -> None:
-        try:
-            await self._settle()
-        except StorageUnavailable:
-            self._remind()
-
-    def _remind(self) -> None:
-        if self._owed and (self._reminder is None or self._reminder.done()):
-            self._reminder = asyncio.get_running_loop().create_task(self._come_back())
-
-    async def _come_back(self) -> None:
-        await self._clock.sleep(OWED_AGAIN_S)
-        if self.actor_ref.is_alive():
-            self.actor_ref.tell(Settle())
-
-    async def _interrupt(self) -> None:
-        state, now, epoch = self._history.state, self._clock.now(), self._journal.epoch
-        session = state.session
-        if session is None:
-            return
-        events: list[SessionEvent] = []
-        for approval_id, asked in state.asked.items():
-            if asked.epoch < epoch:
-                answer = Answer(allow=False, reason="the node was restarted before anybody answered")
-                events.append(
-                    ApprovalAnswered(timestamp=now, approval_id=approval_id, answer=answer, by=SYSTEM)
-                )
-        for execution_id, running in state.running.items():
-            if running.epoch < epoch:
-                events.append(
-                    ExecutionChanged(
-                        timestamp=now,
-                        execution_id=execution_id,
-                        session_id=session.id,
-                        principal_id=running.principal_id,
-                        status="failed",
-                        error=interruption(running.server, running.tool),
-                    )
-                )
-        if state.turn is not None and state.turn.epoch < epoch:
-            error = Interrupted(
-                "the node stopped in the middle of this turn", "send a message to go on"
-            ).body()
-            events.append(TurnEnded(timestamp=now, turn_id=state.turn.id, status="interrupted", error=error))
-        if events:
-            await self._history.commit(*events)
-
-
-def interruption(server: str, tool: str) -> ErrorBody:
-    """The error of a tool call that the node did not survive."""
-    return Interrupted(
-        f"the node stopped while {server}/{tool} was running",
-        "it may or may not have taken effect; look before calling it again",
-        {"server": server, "tool": tool},
-    ).body()
+    settled: int
+    """Sessions in which something was open."""
+    waiting: list[SessionId]
+    """Those in which a person still waits for a turn."""
+    calls: dict[SessionId, dict[ExecutionId, Running]]
+    """Tool calls that go on."""
+    turns: list[SessionId]
+    """Sessions whose turn goes on, as it waits for such a call."""
 
 
 class Sessions:
@@ -268,6 +84,9 @@ class Sessions:
         self._clock = clock
         self._entropy = entropy
         self._list: dict[SessionId, Session] = {}
+        """Those that have not ended, and those that ended or were looked for last."""
+        self._over: dict[SessionId, None] = {}
+        """Those of the list that have ended, the oldest first."""
         self._versions: dict[SessionId, int] = {}
         self._refs: dict[SessionId, Ref[Any]] = {}
         self._consoles: dict[PrincipalId, asyncio.Task[Session]] = {}
@@ -281,12 +100,8 @@ class Sessions:
         """Show a projection every record of every session, in order: those that `load` reads, then what happens."""
         self._watchers.append(watcher)
 
-    async def load(self) -> tuple[int, list[SessionId]]:
-        """Read the list and settle what an earlier process left open.
-
-        Returns:
-            How many sessions had something interrupted, and those in which a person still waits for a turn.
-        """
+    async def load(self) -> "Found":
+        """Read the list and settle what an earlier process left open, but for what goes on."""
         after = 0
         open_work: dict[SessionId, set[str]] = {}
         while page := await self._journal.read_all(after=after, streams="session:*"):
@@ -297,11 +112,21 @@ class Sessions:
         self._journal.bus.listen(self._heard)
         waiting = [session_id for session_id, work in open_work.items() if UNANSWERED in work]
         unsettled = [session_id for session_id, work in open_work.items() if work - {UNANSWERED}]
+        calls: dict[SessionId, dict[ExecutionId, Running]] = {}
+        turns: list[SessionId] = []
         for session_id in unsettled:
-            await self._ref(session_id).call(GetState())
-        return len(unsettled), [
-            session_id for session_id in waiting if self._list[session_id].status == "active"
-        ]
+            state: SessionState = await self._ref(session_id).call(GetState())
+            if state.running:
+                calls[session_id] = state.running
+            if state.turn is not None:
+                turns.append(session_id)
+        listed = self._list
+        return Found(
+            settled=len(unsettled),
+            waiting=[each for each in waiting if each in listed and listed[each].status == "active"],
+            calls=calls,
+            turns=turns,
+        )
 
     def _heard(self, record: Record) -> None:
         if record.stream.startswith("session:"):
@@ -313,10 +138,18 @@ class Sessions:
         session_id = SessionId(record.stream.removeprefix("session:"))
         if record.version <= self._versions.get(session_id, 0):
             return
-        self._versions[session_id] = record.version
         session = summarize(self._list.get(session_id), record)
         if session is not None:
-            self._list[session_id] = session
+            self._keep(session, record.version)
+
+    def _keep(self, session: Session, version: int) -> None:
+        self._list[session.id] = session
+        self._versions[session.id] = version
+        if session.status == "terminated":
+            self._over[session.id] = None
+            if len(self._over) > ENDED:
+                oldest = next(iter(self._over))
+                del self._over[oldest], self._list[oldest], self._versions[oldest]
 
     def get(self, session_id: SessionId, owner: PrincipalId | None = None) -> Session:
         """One session as listed.
@@ -329,6 +162,32 @@ class Sessions:
             raise NotFound(f"no session {session_id!r}", "list the sessions with: umbrella sessions list")
         return session
 
+    async def find(self, session_id: SessionId, owner: PrincipalId) -> Session:
+        """As `get`, also one that ended so long ago that only the journal knows it.
+
+        Raises:
+            NotFound: There is none, or it belongs to somebody else.
+        """
+        if not self.knows(session_id) and is_id("session", session_id):
+            found: Session | None = None
+            version = 0
+            while page := await self._journal.read(stream_of(session_id), after=version):
+                for record in page:
+                    found = summarize(found, record)
+                version = page[-1].version
+            if found is not None and not self.knows(session_id):
+                self._keep(found, version)
+        return self.get(session_id, owner)
+
+    def knows(self, session_id: SessionId) -> bool:
+        """Whether a session is in the list."""
+        return session_id in self._list
+
+    def is_over(self, session_id: SessionId) -> bool:
+        """Whether a session has ended, or there is none."""
+        session = self._list.get(session_id)
+        return session is None or session.status == "terminated"
+
     def _seen(self, session: S) -> S:
         if session is not None and session.id in self._broken and session.status != "terminated":
             return msgspec.structs.replace(session, status="error")
@@ -336,7 +195,7 @@ class Sessions:
 
     def count(self) -> int:
         """How many sessions have not ended."""
-        return sum(session.status != "terminated" for session in self._list.values())
+        return len(self._list) - len(self._over)
 
     def listed(self, owner: PrincipalId, ended: bool) -> list[Session]:
         """A person's sessions, latest activity first."""
@@ -409,7 +268,7 @@ class Sessions:
     async def console(self, owner: PrincipalId) -> Session:
         """The session that records a person's single tool calls; created on first use."""
         task = self._consoles.get(owner)
-        if task is None or (task.done() and (task.exception() or self._ended(task.result().id))):
+        if task is None or (task.done() and (task.exception() or self.is_over(task.result().id))):
             task = asyncio.get_running_loop().create_task(self._console(owner))
             self._consoles[owner] = task
         return await asyncio.shield(task)
@@ -423,9 +282,6 @@ class Sessions:
             ):
                 return session
         return await self.create(owner, CONSOLE, "careful", "", {NODES_OWN: "console"})
-
-    def _ended(self, session_id: SessionId) -> bool:
-        return self._list[session_id].status == "terminated"
 
     async def add(self, session_id: SessionId, *events: SessionEvent) -> list[Record]:
         """Commit events to a session.
@@ -501,13 +357,14 @@ class Sessions:
     async def end(self, session_id: SessionId, reason: str) -> None:
         """End a session and let its actor go; harmless when repeated."""
         events: list[SessionEvent] = [SessionEnded(timestamp=self._clock.now(), reason=reason)]
-        if self._list[session_id].status != "terminating":
+        listed = self._list.get(session_id)
+        if listed is not None and listed.status != "terminating":
             events.insert(0, SessionEnding(timestamp=self._clock.now(), by=SYSTEM, reason=reason))
         try:
-            if not self._ended(session_id):
+            if not self.is_over(session_id):
                 await self.add(session_id, *events)
         except WrongState:
-            if not self._ended(session_id):
+            if not self.is_over(session_id):
                 raise  # and not what somebody else did in the same moment
         await self.rest(session_id)
 
@@ -553,8 +410,10 @@ def _track(open_work: dict[SessionId, set[str]], record: Record) -> None:
             work.add(key)
         case TurnEnded(turn_id=key):
             work.discard(key)
-        case ExecutionChanged(execution_id=key, status=status):
-            (work.add if status in {"queued", "started"} else work.discard)(key)
+        case ExecutionChanged(execution_id=key, status="queued" | "started"):
+            work.add(key)
+        case ExecutionChanged(execution_id=key, status="completed" | "failed"):
+            work.discard(key)
         case ApprovalAsked(approval=approval):
             work.add(approval.id)
         case ApprovalAnswered(approval_id=key):

@@ -1,10 +1,11 @@
 """What a session's events add up to, and which may come next. Pure: a replay gives the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from mcp_core.agents.left import Left, fate
 from mcp_interface.approval import Approval
 from mcp_interface.events import (
     AgentJoined,
@@ -12,6 +13,8 @@ from mcp_interface.events import (
     ApprovalAsked,
     AssistantMessage,
     ExecutionChanged,
+    QuestionAnswered,
+    QuestionAsked,
     SessionChanged,
     SessionCreated,
     SessionEnded,
@@ -19,6 +22,7 @@ from mcp_interface.events import (
     SessionEvent,
     SessionResumed,
     SessionSuspended,
+    ToolCall,
     TurnEnded,
     TurnStarted,
     UserMessage,
@@ -39,16 +43,23 @@ STEPS_TO: Final[dict[type, SessionStatus]] = {
 """The status that each of these events leads to."""
 CLOSED: Final = frozenset({"suspended", "terminating"})
 """In these nothing new begins, and what goes on comes to its end."""
+_MOVES: Final = frozenset({"kept", "progress"})
+"""What a tool call goes through without beginning or ending."""
 
 
 class Running(msgspec.Struct, kw_only=True):
     """A tool call that was accepted or has started, and has not ended."""
 
     epoch: int
+    """Of the process that last had to do with it."""
     principal_id: PrincipalId
-    server: str
-    tool: str
-    tool_use_id: str
+    call: ToolCall
+    left: Left = Left()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next process takes it up, rather than to close it as interrupted."""
+        return fate(self.call, self.left) != "end"
 
 
 class Turn(msgspec.Struct, kw_only=True):
@@ -62,7 +73,7 @@ class Turn(msgspec.Struct, kw_only=True):
 
 
 class Asked(msgspec.Struct, kw_only=True):
-    """An open question."""
+    """A person is asked for a right."""
 
     approval: Approval
     epoch: int
@@ -92,6 +103,16 @@ class SessionState(msgspec.Struct, kw_only=True):
         """Whether something goes on in it, or somebody waits for something."""
         return bool(self.running or self.asked or self.unanswered or self.turn is not None)
 
+    @property
+    def turn_goes_on(self) -> bool:
+        """Whether the open turn survives its process: one of its calls does, as it waits for a person."""
+        return self.takes_up and any(each.call.tool_use_id and each.goes_on for each in self.running.values())
+
+    @property
+    def takes_up(self) -> bool:
+        """Whether calls of an earlier process go on in this session at all."""
+        return self.session is not None and self.session.status not in {*CLOSED, "terminated"}
+
     def stale(self, epoch: int) -> bool:
         """Whether something was left open by an earlier process."""
         begun = [item.epoch for item in self.running.values()] + [item.epoch for item in self.asked.values()]
@@ -120,7 +141,7 @@ def check_allowed(state: SessionState, events: Sequence[SessionEvent]) -> None:
         return
     status = session.status
     for event in events:
-        if not ends(state, event):
+        if not (ends(state, event) or answers(state, event)):
             if isinstance(event, SessionSuspended) and event.by == SYSTEM and state.wanted:
                 raise wrong_state(session.id, status, "it is not idle")
             if type(event) in STEPS_TO:
@@ -135,7 +156,7 @@ def check_allowed(state: SessionState, events: Sequence[SessionEvent]) -> None:
 def begins(event: SessionEvent) -> bool:
     """Whether something begins with an event: something said, a turn, a call, a question, an agent's stay."""
     match event:
-        case UserMessage() | TurnStarted() | ApprovalAsked() | AgentJoined():
+        case UserMessage() | TurnStarted() | QuestionAsked() | ApprovalAsked() | AgentJoined():
             return True
         case ExecutionChanged():
             return event.status in {"queued", "started"}
@@ -146,12 +167,25 @@ def ends(state: SessionState, event: SessionEvent) -> bool:
     """Whether an event is the end of something that is going on."""
     match event:
         case ExecutionChanged():
-            return not begins(event) and event.execution_id in state.running
+            over = not begins(event) and event.status not in _MOVES
+            return over and event.execution_id in state.running
         case TurnEnded():
             return state.turn is not None and event.turn_id == state.turn.id
         case ApprovalAnswered():
             return event.approval_id in state.asked
     return False
+
+
+def answers(state: SessionState, event: SessionEvent) -> bool:
+    """Whether an event answers a question that is open.
+
+    Not an end: where it cannot be recorded it has not happened, and the question stays open.
+    """
+    if not isinstance(event, QuestionAnswered):
+        return False
+    return any(
+        event.question_id == each.id for running in state.running.values() for each in running.left.open
+    )
 
 
 def summarize(session: Session | None, record: Record) -> Session | None:
@@ -207,7 +241,9 @@ def apply(state: SessionState, record: Record) -> None:
             state.window.append(ChatMessage(role="assistant", text=event.text, tool_uses=event.tool_uses))
             state.heard = max(state.heard, event.heard)
             if state.turn is not None and state.turn.id == event.turn_id:
-                state.turn = msgspec.structs.replace(state.turn, answered=not event.tool_uses)
+                state.turn = msgspec.structs.replace(
+                    state.turn, answered=not event.tool_uses, epoch=record.epoch
+                )
         case TurnStarted():
             _close_calls(
                 state, "not run: the conversation went on without it"
@@ -219,26 +255,67 @@ def apply(state: SessionState, record: Record) -> None:
             _close_calls(state, f"not run: the turn was {event.status}")
         case ExecutionChanged():
             _execution(state, event, record.epoch)
-        case ApprovalAsked():
-            state.asked[event.approval.id] = Asked(approval=event.approval, epoch=record.epoch)
-        case ApprovalAnswered():
-            state.asked.pop(event.approval_id, None)
+        case ApprovalAsked() | ApprovalAnswered() | QuestionAsked() | QuestionAnswered():
+            _asking(state, event, record.epoch)
+
+
+def _asking(
+    state: SessionState,
+    event: ApprovalAsked | ApprovalAnswered | QuestionAsked | QuestionAnswered,
+    epoch: int,
+) -> None:
+    match event:
+        case ApprovalAsked(approval=approval):
+            state.asked[approval.id] = Asked(approval=approval, epoch=epoch)
+            _move(state, approval.execution_id, epoch, lambda left: left.wants(approval))
+        case ApprovalAnswered(answer=answer):
+            asked = state.asked.pop(event.approval_id, None)
+            if asked is not None:
+                _move(state, asked.approval.execution_id, epoch, lambda left: left.decided(answer))
+        case QuestionAsked(question=question, handle=handle):
+            _move(state, question.execution_id, epoch, lambda left: left.asked(question, handle))
+        case QuestionAnswered(question_id=key, response=response):
+            calls = state.running.items()
+            asking = [call for call, running in calls if any(each.id == key for each in running.left.open)]
+            for call in asking:
+                _move(state, call, epoch, lambda left: left.answered(key, response))
+
+
+def _move(state: SessionState, key: ExecutionId, epoch: int, step: Callable[[Left], Left]) -> None:
+    """Move a call on that runs; its process is then this one, and that of its turn."""
+    running = state.running.get(key)
+    if (
+        running is not None
+    ):  # else of a fork, or of an earlier release, which asked without saying for which call
+        state.running[key] = msgspec.structs.replace(running, epoch=epoch, left=step(running.left))
+        _renew_turn(state, running.call, epoch)
+
+
+def _renew_turn(state: SessionState, call: ToolCall | None, epoch: int) -> None:
+    if call is not None and call.tool_use_id and state.turn is not None:
+        state.turn = msgspec.structs.replace(state.turn, epoch=epoch)
 
 
 def _execution(state: SessionState, event: ExecutionChanged, epoch: int) -> None:
-    call = event.call
-    use = call.tool_use_id if call is not None else ""
-    if event.status in {"queued", "started"} and call is not None:
-        state.running[event.execution_id] = Running(
+    call, key = event.call, event.execution_id
+    if begins(event) and call is not None:
+        known = state.running.get(key)
+        left = Left() if known is None else known.left
+        state.running[key] = Running(
             epoch=epoch,
             principal_id=event.principal_id,
-            server=call.server,
-            tool=call.tool,
-            tool_use_id=use,
+            call=call,
+            left=left.started() if event.status == "started" else left,
         )
+        _renew_turn(state, call, epoch)
         return
-    running = state.running.pop(event.execution_id, None)
-    use = running.tool_use_id if running is not None else use
+    if event.status in _MOVES:
+        _move(state, key, epoch, lambda left: left.kept(event.handle) if event.handle else left)
+        return
+    running = state.running.pop(key, None)
+    call = running.call if running is not None else call
+    _renew_turn(state, call, epoch)
+    use = call.tool_use_id if call is not None else ""
     if not use:
         return
     if event.result is not None:

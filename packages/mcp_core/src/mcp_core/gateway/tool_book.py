@@ -21,6 +21,7 @@ import msgspec
 from mcp_core.gateway.definitions import difference, fingerprint
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.runtime.commit import History, Journal
+from mcp_core.tools.assistant import SERVER as FOR_PEOPLE
 from mcp_interface.address import tool_resource
 from mcp_interface.capability import AuditEntry
 from mcp_interface.clock import Clock, Instant
@@ -392,8 +393,11 @@ class Offered:
         self._book = book
 
     def listed(self) -> list[ToolInfo]:
-        """Every tool that is known now; of one that has changed, the definition that was pinned."""
-        tools = self._toolbox.listed()
+        """Every tool that is known now; of one that has changed, the definition that was pinned.
+
+        Not those that speak as a person: no agent may call them.
+        """
+        tools = [tool for tool in self._toolbox.listed() if tool.server != FOR_PEOPLE]
         own = [tool for tool in tools if tool.server in self._toolbox.builtin]
         return own + self._book.shown([tool for tool in tools if tool.server not in self._toolbox.builtin])
 

@@ -9,7 +9,7 @@ from mcp_core.protocol.reach import did_you_mean
 from mcp_core.runtime.breaker import Breaker, Breakers, failed
 from mcp_interface.address import tool_resource
 from mcp_interface.capability import Facts, Need
-from mcp_interface.errors import NotFound, ServerUnavailable
+from mcp_interface.errors import DeadlineExceeded, NotFound, ServerUnavailable
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.tool import Tool, ToolContext, ToolInfo, ToolResult
 
@@ -43,8 +43,8 @@ class ServerHost(Protocol):
         tool: str,
         arguments: dict[str, Any],
         *,
-        timeout: float,
-        progress: Any = None,
+        timeout: float | None,
+        context: ToolContext | None = None,
         expected: ToolInfo | None = None,
         last_look: Callable[[], None] | None = None,
     ) -> ToolResult:
@@ -55,8 +55,11 @@ class ServerHost(Protocol):
 def speaks_against(error: BaseException) -> bool:
     """Whether a failed call counts for the circuit breaker of its tool.
 
-    That a server cannot be reached does not: its connection rests by itself, and says when it is back.
+    That a server cannot be reached does not: its connection rests by itself, and says when it is back. A deadline
+    counts when the call had been sent; then the error names the tool.
     """
+    if isinstance(error, DeadlineExceeded):
+        return "tool" in error.details
     return failed(error) and not isinstance(error, ServerUnavailable)
 
 
@@ -111,7 +114,7 @@ class RemoteTool:
                 self._info.name,
                 args,
                 timeout=self._timeout,
-                progress=context.progress,
+                context=context,
                 expected=self._info,
                 last_look=self._last_look,
             )

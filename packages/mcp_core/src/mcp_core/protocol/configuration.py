@@ -1,18 +1,17 @@
-"""Server configuration as other hosts write it: `mcpServers` JSON and VS Code's `servers`; pure.
+"""Server configuration as other hosts write it: `mcpServers` JSON, and VS Code's `servers` with `inputs`; pure.
 
-What an entry says beyond our fields is left out with a note, never silently; what we could not honour
-(`${input:id}`, the old `sse` transport) is refused by name.
+What an entry says beyond our fields is left out with a note, never silently (`dialects`); what it spells out of
+secrets is taken out (`plain_secrets`).
 """
 
 import json
 import re
 from collections.abc import Mapping
-from itertools import count
 from typing import Any, Final
 
 import msgspec
 
-from mcp_core.protocol.expansion import has_reference
+from mcp_core.protocol.dialects import Place, in_our_words, substitute
 from mcp_interface.errors import CallerMistaken, InvalidRecord
 from mcp_interface.server import SERVER_NAME, ServerSpec
 
@@ -20,11 +19,22 @@ MAX_SERVERS: Final = 200
 """Of one file, and of one node."""
 MAX_TEXT: Final = 1_000_000
 
-_FIELDS: Final = frozenset(ServerSpec.__struct_fields__)
+_SECTIONS: Final = ("mcpServers", "servers")
+_COMMENTS: Final = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
+"""A text in quotes, to be passed over; a comment; a comma behind the last item."""
 _INPUT: Final = re.compile(r"\$\{input:([^}]*)\}")
-_SECRET: Final = re.compile(r"token|secret|password|passwd|key|authorization|credential", re.IGNORECASE)
-_PLACE: Final = re.compile(r"_(path|file|dir|url|id|name)$", re.IGNORECASE)
-"""How a variable ends that says where a secret is, or whose, and is none itself."""
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a VS Code configuration asks a person for."""
+
+    id: str
+    description: str = ""
+    password: bool = True
+    """Whether the answer is a secret; one that is not declared is taken for one."""
+    default: str = ""
+    options: list[str] = []
+    """Among which to choose; empty: any text."""
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -33,29 +43,51 @@ class Configuration(msgspec.Struct, frozen=True):
     servers: dict[str, ServerSpec]
     notes: list[str] = []
     """For a person: what was left out or done differently."""
+    secrets: dict[str, str] = {}
+    """To be put into the vault: what the servers refer to as `${secret:NAME}`, and the text spelled out."""
+
+    def __repr__(self) -> str:
+        return f"Configuration({sorted(self.servers)}, {len(self.secrets)} secrets)"
 
 
-def read_configuration(text: str) -> Configuration:
-    """Read a configuration text.
+def read_configuration(
+    text: str, place: Place | None = None, answers: Mapping[str, str] | None = None
+) -> Configuration:
+    """Read a configuration text; comments and a comma too many are forgiven, as editors do.
+
+    Args:
+        text: The content of a file.
+        place: What `${workspaceFolder}` and its like stand for; None: they cannot be used.
+        answers: To the `inputs_of` the text, by id.
 
     Raises:
         CallerMistaken: Not JSON, no `mcpServers` or `servers`, or an entry that cannot be used; names both
             the server and the rule.
     """
-    if len(text) > MAX_TEXT:
-        raise CallerMistaken("the configuration is longer than a million characters", "split it")
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CallerMistaken(
-            f"the configuration is not JSON: {error}", "check it with a JSON linter"
-        ) from error
+    data = _parsed(text)
     entries = _entries(data)
     if len(entries) > MAX_SERVERS:
         raise CallerMistaken(f"{len(entries)} servers are more than {MAX_SERVERS}", "split the file")
-    notes: list[str] = []
-    servers = {name: _server(name, entry, notes) for name, entry in entries.items()}
-    return Configuration(servers, notes)
+    declared = {each.id: each for each in _declared(data)}
+    notes = [f"{key!r} of the file is not used" for key in sorted(data.keys() - {*_SECTIONS, "inputs"})]
+    secrets: dict[str, str] = {}
+    servers = {}
+    for name, entry in entries.items():
+        reading = _Reading(name, declared, answers or {}, place, notes, secrets)
+        servers[name] = reading.server(entry)
+    return Configuration(servers, notes, secrets)
+
+
+def inputs_of(text: str) -> list[Input]:
+    """What a person has to be asked before the text can be read, in the order of its use.
+
+    Raises:
+        CallerMistaken: As `read_configuration`, for the text as a whole.
+    """
+    data = _parsed(text)
+    used = dict.fromkeys(_INPUT.findall(json.dumps(_entries(data), ensure_ascii=False)))
+    declared = {each.id: each for each in _declared(data)}
+    return [declared.get(each, Input(id=each)) for each in used]
 
 
 def format_configuration(servers: Mapping[str, ServerSpec]) -> str:
@@ -78,106 +110,109 @@ def check_name(name: str) -> None:
         )
 
 
-def refuse_secrets(name: str, spec: ServerSpec) -> None:
-    """Keep secrets out of what is journaled.
+def secret_name(server: str, key: str) -> str:
+    """Under which name the vault keeps what a server's entry spells out."""
+    return re.sub(r"[^A-Za-z0-9_.:/-]", "_", f"{server}/{key}")[:180]
 
-    Raises:
-        CallerMistaken: A value of env or headers looks like a secret written out; names its key only.
-    """
-    for part, values in (("env", spec.env), ("header", spec.headers)):
-        for key in filter(lambda key: _is_secret(key, values[key]), values):
-            variable = _variable(key)
+
+class _Reading(msgspec.Struct):
+    """One entry while it is read; notes and secrets are those of the whole file."""
+
+    name: str
+    declared: dict[str, Input]
+    answers: Mapping[str, str]
+    place: Place | None
+    notes: list[str]
+    secrets: dict[str, str]
+
+    def server(self, entry: Any) -> ServerSpec:
+        try:
+            check_name(self.name)
+        except InvalidRecord as error:
+            raise CallerMistaken(error.message, error.remedy) from error
+        if not isinstance(entry, dict):
+            raise CallerMistaken(f"server {self.name!r} is not an object", "give a command or a url")
+        fields, notes, login_secret = in_our_words(self.filled(entry), self.reference("client_secret"))
+        if login_secret is not None:
+            self.secrets[secret_name(self.name, "client_secret")] = login_secret
+        self.notes += [f"server {self.name!r}: {note}" for note in notes]
+        try:
+            spec = msgspec.convert(fields, ServerSpec)
+            spec.validate()
+        except msgspec.ValidationError as error:
+            raise CallerMistaken(f"server {self.name!r}: {error}", "see the mcpServers shape") from error
+        except InvalidRecord as error:
             raise CallerMistaken(
-                f"server {name!r}: the value of {part} {key!r} looks like a secret written out",
-                f"export it as {variable} and write ${{{variable}}}, as in: "
-                f"umbrella mcp add {name} --{part} {key}='${{{variable}}}' …",
-                {"server": name, "variable": variable},
+                f"server {self.name!r}: {error.message}", error.remedy, error.details
+            ) from error
+        return spec
+
+    def filled(self, value: Any) -> Any:
+        """The same with the answers and the place put in, in every text."""
+        if isinstance(value, str):
+            return substitute(_INPUT.sub(self.answer, value), self.place, self.name)
+        if isinstance(value, dict):
+            return {key: self.filled(item) for key, item in value.items()}
+        return [self.filled(item) for item in value] if isinstance(value, list) else value
+
+    def answer(self, match: re.Match[str]) -> str:
+        asked = self.declared.get(match[1], Input(id=match[1]))
+        given = self.answers.get(asked.id, asked.default)
+        if asked.id not in self.answers and not given:
+            raise CallerMistaken(
+                f"server {self.name!r} asks for the input {asked.id!r}", f"give it: --input {asked.id}=…"
             )
+        if not asked.password or not given:
+            return given
+        self.secrets[secret_name(self.name, asked.id)] = given
+        return self.reference(asked.id)
+
+    def reference(self, key: str) -> str:
+        return f"${{secret:{secret_name(self.name, key)}}}"
 
 
-def without_secrets(found: Configuration) -> tuple[Configuration, dict[str, str]]:
-    """Put a reference `${UMBRELLA_<SERVER>_<KEY>}` in place of every secret that is written out.
-
-    Returns:
-        The configuration with references and a note about each, and the value of each variable.
-    """
-    lent: dict[str, str] = {}
-    notes = list(found.notes)
-
-    def referring(name: str, values: dict[str, str]) -> dict[str, str]:
-        kept = dict(values)
-        for key, value in values.items():
-            if _is_secret(key, value):
-                variable = _free(_variable(f"umbrella_{name}_{key}"), value, lent)
-                lent[variable], kept[key] = value, f"${{{variable}}}"
-                notes.append(
-                    f"server {name!r}: the secret in {key!r} became {kept[key]}, which the node keeps in memory "
-                    f"only; once it is restarted, set {variable} in its environment or import again"
-                )
-        return kept
-
-    servers = {
-        name: msgspec.structs.replace(
-            spec, env=referring(name, spec.env), headers=referring(name, spec.headers)
-        )
-        for name, spec in found.servers.items()
-    }
-    return Configuration(servers, notes), lent
+def _parsed(text: str) -> dict[str, Any]:
+    if len(text) > MAX_TEXT:
+        raise CallerMistaken("the configuration is longer than a million characters", "split it")
+    try:
+        try:
+            data = json.loads(text)
+        except ValueError:
+            data = json.loads(_COMMENTS.sub(lambda match: match[0] if match[0][0] == '"' else " ", text))
+    except (ValueError, RecursionError) as error:
+        raise CallerMistaken(
+            f"the configuration is not JSON: {error}", "check it with a JSON linter"
+        ) from error
+    if isinstance(data, dict) and isinstance(data.get("mcp"), dict) and not data.keys() & {*_SECTIONS}:
+        data = data["mcp"]  # VS Code's settings.json
+    return data if isinstance(data, dict) else {}
 
 
-def _is_secret(key: str, value: str) -> bool:
-    return bool(value and _SECRET.search(key) and not _PLACE.search(key) and not has_reference(value))
-
-
-def _free(variable: str, value: str, taken: Mapping[str, str]) -> str:
-    """The variable, numbered when another value has its name already: `a-b` and `a.b` are written alike."""
-    numbered = (variable if number == 1 else f"{variable}_{number}" for number in count(1))
-    return next(name for name in numbered if taken.get(name, value) == value)
-
-
-def _variable(key: str) -> str:
-    name = re.sub(r"\W+", "_", key, flags=re.ASCII).strip("_").upper() or "SECRET"
-    return f"_{name}" if name[0].isdigit() else name
-
-
-def _entries(data: Any) -> dict[str, Any]:
-    if isinstance(data, dict):
-        for key in ("mcpServers", "servers"):
-            found = data.get(key)
-            if isinstance(found, dict):
-                return found
-            if found is not None:
-                raise CallerMistaken(f"{key!r} is not an object", "map each server's name to its entry")
+def _entries(data: dict[str, Any]) -> dict[str, Any]:
+    for key in _SECTIONS:
+        found = data.get(key)
+        if isinstance(found, dict):
+            return found
+        if found is not None:
+            raise CallerMistaken(f"{key!r} is not an object", "map each server's name to its entry")
     raise CallerMistaken(
         "the configuration has neither 'mcpServers' nor 'servers'",
         'write {"mcpServers": {"name": {"command": "...", "args": []}}}',
     )
 
 
-def _server(name: str, entry: Any, notes: list[str]) -> ServerSpec:
-    try:
-        check_name(name)
-    except InvalidRecord as error:
-        raise CallerMistaken(error.message, error.remedy) from error
-    if not isinstance(entry, dict):
-        raise CallerMistaken(f"server {name!r} is not an object", "give a command or a url")
-    if entry.get("type") == "sse":
-        raise CallerMistaken(
-            f"server {name!r} uses the transport 'sse', which MCP gave up in 2025",
-            "use the server's Streamable HTTP address with type 'http'",
-        )
-    asked = _INPUT.search(json.dumps(entry))
-    if asked is not None:
-        raise CallerMistaken(
-            f"server {name!r} asks for the editor's input {asked[1]!r}",
-            f"put the value into an environment variable and write ${{{_variable(asked[1])}}}",
-        )
-    notes.extend(f"server {name!r}: {key!r} is not used" for key in sorted(entry.keys() - _FIELDS))
-    try:
-        spec = msgspec.convert({key: value for key, value in entry.items() if key in _FIELDS}, ServerSpec)
-        spec.validate()
-    except msgspec.ValidationError as error:
-        raise CallerMistaken(f"server {name!r}: {error}", "see the mcpServers shape") from error
-    except InvalidRecord as error:
-        raise CallerMistaken(f"server {name!r}: {error.message}", error.remedy, error.details) from error
-    return spec
+def _declared(data: dict[str, Any]) -> list[Input]:
+    found = []
+    given = data.get("inputs") or []
+    if not isinstance(given, list):
+        raise CallerMistaken("'inputs' is not a list", "see VS Code's 'inputs'")
+    for each in given:
+        kind = each.get("type") if isinstance(each, dict) else None
+        if kind == "command":
+            continue  # a command of the editor answers it; here a person does
+        try:
+            asked = msgspec.convert({"password": False, **each} if isinstance(each, dict) else each, Input)
+        except msgspec.ValidationError as error:
+            raise CallerMistaken(f"an input cannot be read: {error}", "see VS Code's 'inputs'") from error
+        found.append(asked)
+    return found

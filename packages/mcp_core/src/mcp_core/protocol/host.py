@@ -5,20 +5,30 @@ Knows nothing of rights or journals.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mcp_core.protocol.configuration import check_name
 from mcp_core.protocol.connections import Connection
+from mcp_core.protocol.doors import Doors
 from mcp_core.protocol.owner import ConnectionOwner
 from mcp_core.protocol.reach import did_you_mean
+from mcp_core.protocol.standing import News
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.errors import NodeUnavailable, NotFound
+from mcp_interface.offers import (
+    Contents,
+    PromptInfo,
+    PromptResult,
+    ResourceInfo,
+    ResourceTemplate,
+    Suggestions,
+)
 from mcp_interface.server import ServerSpec, ServerStatus
-from mcp_interface.tool import ToolInfo, ToolResult
+from mcp_interface.tool import ToolContext, ToolInfo, ToolResult
 
 STOP_SECONDS: Final = 15.0
 FIRST_ATTEMPT: Final = 15.0
@@ -35,6 +45,8 @@ class Host:
         on_change: Told every new status of every server, on the event loop; must not raise.
         supervisor: Keeps the owner of each connection alive.
         environment: Where `${VAR}` in specifications looks; None is the environment of the process.
+        on_news: Told what servers offer anew, and which watched resources changed, on the event loop; must not raise.
+        doors: Logins, extensions and cages; None: none of them.
     """
 
     def __init__(
@@ -45,6 +57,9 @@ class Host:
         on_change: Callable[[ServerStatus], None],
         supervisor: Supervisor,
         environment: Mapping[str, str] | None = None,
+        *,
+        on_news: Callable[[News], None] | None = None,
+        doors: Doors | None = None,
     ) -> None:
         self._clock = clock
         self._entropy = entropy
@@ -52,14 +67,23 @@ class Host:
         self._on_change = on_change
         self._supervisor = supervisor
         self._environment = environment
+        self._on_news = on_news
+        self._doors = doors or Doors()
         self._connections: dict[str, Connection] = {}
+        self._watched: dict[str, dict[str, set[str]]] = {}
         self._changing: dict[str, asyncio.Lock] = {}
         self._closed = False
+
+    @property
+    def doors(self) -> Doors:
+        """What its connections are given."""
+        return self._doors
 
     async def add(self, name: str, spec: ServerSpec) -> ServerStatus:
         """Add or replace a server and wait for its first attempt, at most fifteen seconds.
 
-        A server that cannot be reached is a status with an error, not an exception, and is tried again.
+        A server that cannot be reached is a status with an error, not an exception, and is tried again. One that is
+        there already with an equal specification stays as it is; if it has failed, it is tried again at once.
 
         Raises:
             InvalidRecord: The name or the specification breaks a rule.
@@ -68,8 +92,20 @@ class Host:
         check_name(name)
         spec.validate()
         async with self._changing.setdefault(name, asyncio.Lock()):
-            connection = await self._replace(name, spec)
+            connection = self._connections.get(name)
+            if connection is None or connection.spec != spec or connection.status.state == "stopped":
+                connection = await self._replace(name, spec)
+            elif connection.status.state in {"waiting", "failed", "login"}:
+                await connection.try_again()
         return await connection.settled(FIRST_ATTEMPT)
+
+    def retry(self, name: str) -> None:
+        """Try at once to connect a server that could not be reached, as when a login has been made.
+
+        Raises:
+            NotFound: No such server.
+        """
+        self._connection(name).retry()
 
     async def _replace(self, name: str, spec: ServerSpec) -> Connection:
         if self._closed:
@@ -88,7 +124,10 @@ class Host:
             entropy=self._entropy,
             log_dir=self._log_dir,
             on_change=self._on_change,
+            on_news=self._on_news,
             environment=self._environment,
+            doors=self._doors,
+            watched=self._watched.setdefault(name, {}),
         )
         return self._connections[name]
 
@@ -101,6 +140,7 @@ class Host:
         async with self._changing.setdefault(name, asyncio.Lock()):
             self._connection(name)
             del self._connections[name]
+            self._watched.pop(name, None)
             await self._supervisor.stop(_owner(name), STOP_SECONDS)
         self._changing.pop(name, None)
 
@@ -114,12 +154,31 @@ class Host:
         Raises:
             NotFound: No such server.
         """
-        connections = (
-            [self._connection(server)]
-            if server is not None
-            else [self._connections[name] for name in sorted(self._connections)]
-        )
-        return [known.tools[name] for known in connections for name in sorted(known.tools)]
+        return [known.tools[name] for known in self._of(server) for name in sorted(known.tools)]
+
+    def resources(self, server: str | None = None) -> list[ResourceInfo]:
+        """Resources as last listed, by server, in its own order.
+
+        Raises:
+            NotFound: No such server.
+        """
+        return [one for known in self._of(server) for one in known.offered.resources]
+
+    def templates(self, server: str | None = None) -> list[ResourceTemplate]:
+        """Templates of resources, likewise.
+
+        Raises:
+            NotFound: No such server.
+        """
+        return [one for known in self._of(server) for one in known.offered.templates]
+
+    def prompts(self, server: str | None = None) -> list[PromptInfo]:
+        """Prompts, likewise.
+
+        Raises:
+            NotFound: No such server.
+        """
+        return [one for known in self._of(server) for one in known.offered.prompts]
 
     async def find(self, server: str, tool: str, timeout: float) -> ToolInfo:
         """Describe one tool, waiting at most `timeout` seconds for its server.
@@ -137,7 +196,7 @@ class Host:
         arguments: dict[str, Any],
         *,
         timeout: float | None = None,
-        progress: Callable[[float, str], Awaitable[None]] | None = None,
+        context: ToolContext | None = None,
         expected: ToolInfo | None = None,
         last_look: Callable[[], None] | None = None,
     ) -> ToolResult:
@@ -148,8 +207,73 @@ class Host:
             UmbrellaError: As `Connection.call`.
         """
         return await self._connection(server).call(
-            tool, arguments, timeout=timeout, progress=progress, expected=expected, last_look=last_look
+            tool, arguments, timeout=timeout, context=context, expected=expected, last_look=last_look
         )
+
+    async def read(
+        self, server: str, uri: str, *, timeout: float | None = None, context: ToolContext | None = None
+    ) -> list[Contents]:
+        """Read a resource; see `Connection.read`.
+
+        Raises:
+            NotFound: No such server or resource.
+            UmbrellaError: As `Connection.read`.
+        """
+        return await self._connection(server).read(uri, timeout=timeout, context=context)
+
+    async def get_prompt(
+        self,
+        server: str,
+        name: str,
+        arguments: Mapping[str, str],
+        *,
+        timeout: float | None = None,
+        context: ToolContext | None = None,
+    ) -> PromptResult:
+        """Get a prompt with values in place; see `Connection.get_prompt`.
+
+        Raises:
+            NotFound: No such server or prompt.
+            UmbrellaError: As `Connection.get_prompt`.
+        """
+        return await self._connection(server).get_prompt(name, arguments, timeout=timeout, context=context)
+
+    async def complete(
+        self,
+        server: str,
+        kind: Literal["prompt", "template"],
+        name: str,
+        *,
+        argument: str,
+        value: str = "",
+        known: Mapping[str, str] | None = None,
+    ) -> Suggestions:
+        """What could stand for a value; see `Connection.complete`.
+
+        Raises:
+            NotFound: No such server.
+            UmbrellaError: As `Connection.complete`.
+        """
+        return await self._connection(server).complete(
+            kind, name, argument=argument, value=value, known=known
+        )
+
+    async def watch(self, server: str, uri: str, who: str) -> None:
+        """Have changes of a resource told to `on_news`; see `Connection.watch`.
+
+        Raises:
+            NotFound: No such server.
+            UmbrellaError: As `Connection.watch`.
+        """
+        await self._connection(server).watch(uri, who)
+
+    async def unwatch(self, server: str, uri: str, who: str) -> None:
+        """No longer have them told to somebody; harmless when repeated.
+
+        Raises:
+            NotFound: No such server.
+        """
+        await self._connection(server).unwatch(uri, who)
 
     async def close(self) -> None:
         """Disconnect everything and end every child process; bounded, and harmless when repeated."""
@@ -157,6 +281,13 @@ class Host:
         names = list(self._connections)
         self._connections.clear()
         await asyncio.gather(*(self._supervisor.stop(_owner(name), STOP_SECONDS) for name in names))
+
+    def _of(self, server: str | None) -> Iterator[Connection]:
+        if server is not None:
+            yield self._connection(server)
+            return
+        for name in sorted(self._connections):
+            yield self._connections[name]
 
     def _connection(self, name: str) -> Connection:
         found = self._connections.get(name)

@@ -1,53 +1,86 @@
-"""One live client of the SDK: opened, listed, called, listened to. Imports the SDK; imported late.
+"""One live client of the SDK: opened, listed, called, read, listened to. Imports the SDK; imported late.
 
 `open_link` and the closing of its stack must happen in one task, because the SDK's cancel scopes belong to the
-task that entered them; calls may come from any. Every call runs in a task of its own, so that whatever the SDK
-cancels when a server dies, it never cancels a caller.
+task that entered them; requests may come from any.
+
+What a server wants to know in the middle of a call comes in two ways: in the older era it sends a request of its own
+(`answering`), in the newer one it answers with what it wants to know (`rounds`).
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 from mcp import Client
-from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from mcp.shared.exceptions import MCPError
-from mcp_types import METHOD_NOT_FOUND, Implementation, ToolListChangedNotification
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from mcp_types import (
+    HEADER_MISMATCH,
+    LOG_LEVEL_META_KEY,
+    CallToolResult,
+    EmptyResult,
+    GetPromptRequest,
+    GetPromptRequestParams,
+    GetPromptResult,
+    Implementation,
+    InputRequiredResult,
+    PromptReference,
+    ReadResourceRequest,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    ResourceTemplateReference,
+    Result,
+    SetLevelRequest,
+    SetLevelRequestParams,
+)
+from pydantic import TypeAdapter
 
+from mcp_core.protocol import tasks_client
+from mcp_core.protocol.answering import Answering
 from mcp_core.protocol.arguments import ArgumentCheck
-from mcp_core.protocol.definition import MAX_DEFINITION, fits
-from mcp_core.protocol.process import process_transport
-from mcp_core.protocol.reach import NotSent
-from mcp_core.protocol.streamable import http_transport
-from mcp_core.protocol.watch import Watch
-from mcp_core.protocol.wire import percent, refusal, tool_info, tool_result
-from mcp_interface.errors import DeadlineExceeded, Interrupted
+from mcp_core.protocol.claims import narrow_capabilities
+from mcp_core.protocol.doors import Doors
+from mcp_core.protocol.errand import Errand
+from mcp_core.protocol.following import RemoteTask
+from mcp_core.protocol.listening import Listening
+from mcp_core.protocol.listing import relist
+from mcp_core.protocol.offered import Offered
+from mcp_core.protocol.reach import Relisted
+from mcp_core.protocol.requests import Requests
+from mcp_core.protocol.rounds import rounds
+from mcp_core.protocol.transports import transport_of
+from mcp_core.protocol.watch import OFFER_KINDS, OfferKind, Watch
+from mcp_core.protocol.wire import percent, tool_result
+from mcp_core.protocol.wire_offers import contents, prompt_result, suggestions
+from mcp_interface.offers import Contents, PromptResult, Suggestions
+from mcp_interface.question import Response
 from mcp_interface.server import ServerSpec
 from mcp_interface.tool import ToolInfo, ToolResult
 
-for _library in ("mcp", "httpx2"):  # else Python prints their warnings onto whatever terminal there is
+for _library in ("mcp", "httpx2", "client"):  # else Python prints their warnings onto a terminal
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
-MAX_TOOLS: Final = 1_000
-MAX_PAGES: Final = 100
 REQUEST_SECONDS: Final = 20.0
-"""For each request of ours that is not a tool call."""
-_MOURNING: Final = 1.0
-"""Seconds for an abandoned call to tell the server that nobody waits any more."""
-_LAST_WORDS: Final = 0.2
-_BETWEEN_LISTENS: Final = 1.0
-_LOST: Final = ("Connection closed", "SSE stream ended")
-"""How the SDK begins the errors that it makes itself when a connection ends under a request."""
+"""For each request of ours that nobody waits for."""
+LOG_LEVEL: Final = "info"
+"""From here on servers are asked to say what they do."""
+_OURS: Final = 30 * 86_400.0
+"""Seconds after which the SDK would give up a request; never, because our own deadlines come first."""
+_PROMPT: Final[TypeAdapter[GetPromptResult | InputRequiredResult]] = TypeAdapter(
+    GetPromptResult | InputRequiredResult
+)
+_READ: Final[TypeAdapter[ReadResourceResult | InputRequiredResult]] = TypeAdapter(
+    ReadResourceResult | InputRequiredResult
+)
 
 
 async def open_link(
-    stack: AsyncExitStack, name: str, spec: ServerSpec, errlog: TextIO | None, watch: Watch
+    stack: AsyncExitStack, name: str, spec: ServerSpec, errlog: TextIO | None, watch: Watch, doors: Doors
 ) -> "Link":
-    """Connect, agree on a protocol version and list the tools.
+    """Connect, agree on a protocol version and list what is offered.
 
     Args:
         stack: Closes the connection; to be closed by the task that calls this.
@@ -55,29 +88,40 @@ async def open_link(
         spec: With its variables expanded.
         errlog: Where a stdio server's stderr goes; None over HTTP.
         watch: Told about what happens to the connection later.
+        doors: What the node adds to the transport and to the protocol.
 
     Raises:
         Exception: Whatever the transport or the SDK raises; the caller translates.
     """
-    transport = http_transport(spec, watch) if errlog is None else process_transport(spec, errlog, watch)
+    requests = Requests(watch)
+    answering = Answering(name, spec.roots, requests)
+    heard: list[Listening] = []
 
     async def hear(message: Any) -> None:
-        if isinstance(message, ToolListChangedNotification):
-            watch.changed()
-        elif isinstance(message, Exception):
+        if isinstance(message, Exception):
             watch.heard(str(message).splitlines()[0] if str(message) else type(message).__name__)
+        for listening in heard:
+            listening.hear(message)
 
+    extensions = doors.extensions(name)
     client = Client(
-        transport,
+        transport_of(name, spec, errlog, watch, doors),
         mode="auto",
         read_timeout_seconds=REQUEST_SECONDS,
         message_handler=hear,
+        elicitation_callback=answering.elicit,
+        sampling_callback=answering.sample,
+        list_roots_callback=answering.list_roots,
+        logging_callback=answering.log,
         client_info=Implementation(name="umbrella", title="Umbrella", version=version("mcp-umbrella-core")),
+        extensions=extensions,
         cache=None,
     )
     await stack.enter_async_context(client)
-    link = Link(name, client, watch)
-    await link.refresh()
+    narrow_capabilities(client.session)
+    heard.append(Listening(name, client, watch))
+    link = Link(name, client, watch, requests, heard[0], extensions)
+    await asyncio.gather(link.refresh(set(OFFER_KINDS)), link.ask_for_logs())
     return link
 
 
@@ -88,17 +132,30 @@ class Link:
         server: The server's name here.
         client: Entered.
         watch: Where news about the connection goes.
+        requests: What is under way on it.
+        listening: What it is told by itself.
+        extensions: Whose results it knows how to finish.
     """
 
-    def __init__(self, server: str, client: Client, watch: Watch) -> None:
-        self.tools: dict[str, ToolInfo] = {}
-        self.left_out = ""
-        """Which tools are not listed because of what they say of themselves, in words; empty when there are none."""
+    def __init__(
+        self,
+        server: str,
+        client: Client,
+        watch: Watch,
+        requests: Requests,
+        listening: Listening,
+        extensions: Sequence[ClientExtension] = (),
+    ) -> None:
+        self.offered = Offered()
+        self.listening = listening
+        self.requests = requests
         self._server = server
         self._client = client
         self._watch = watch
         self._checks: dict[str, ArgumentCheck] = {}
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._claims: dict[type[Result], ResultClaim[Any]] = {
+            claim.model: claim for extension in extensions for claim in extension.claims()
+        }
 
     @property
     def protocol(self) -> str:
@@ -106,42 +163,38 @@ class Link:
         return self._client.protocol_version
 
     @property
+    def instructions(self) -> str:
+        """What the server says of itself."""
+        return self._client.instructions or ""
+
+    @property
+    def tools(self) -> Mapping[str, ToolInfo]:
+        """The tools as last listed."""
+        return self.offered.tools
+
+    @property
     def broken(self) -> bool:
         """Whether the connection is known to be dead."""
         return bool(self._watch.broken)
 
-    async def refresh(self) -> None:
-        """List all tools anew; a server that cannot list has none.
+    async def refresh(self, kinds: set[OfferKind]) -> None:
+        """List some kinds anew; see `relist`.
 
         Raises:
             MCPError: The connection ended or the server refused.
         """
-        if self._client.server_capabilities.tools is None:
-            return
-        found: dict[str, ToolInfo] = {}
-        unfit: list[str] = []
-        cursor: str | None = None
-        for _ in range(MAX_PAGES):
-            try:
-                page = await self._client.list_tools(cursor=cursor)
-            except MCPError as error:
-                if error.code != METHOD_NOT_FOUND:
-                    raise
-                break
-            for tool in page.tools:
-                info = tool_info(self._server, tool)
-                if info is None or len(found) >= MAX_TOOLS:
-                    continue
-                if fits(info):
-                    found[info.name] = info
-                else:
-                    unfit.append(info.name)
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        self.tools = found
-        self.left_out = _left_out(unfit)
-        self._checks.clear()
+        before = self.offered
+        after = await relist(self._client, self._server, before, kinds)
+        self.offered = after
+        if after.tools is not before.tools:
+            self._checks.clear()
+
+    async def ask_for_logs(self) -> None:
+        """Have a server of the older era say what it does; in the newer one each request asks for it."""
+        if self._client.session.initialize_result is not None and self._client.server_capabilities.logging:
+            asked = SetLevelRequest(params=SetLevelRequestParams(level=LOG_LEVEL))
+            with suppress(MCPError):  # then it says what it wants
+                await self._client.session.send_request(asked, EmptyResult)
 
     def check(self, tool: str, arguments: dict[str, Any]) -> None:
         """Check the arguments of a listed tool.
@@ -155,111 +208,148 @@ class Link:
             self._checks[tool] = found
         found(arguments)
 
-    async def call(
-        self,
-        tool: str,
-        arguments: dict[str, Any],
-        seconds: float,
-        progress: Callable[[float, str], Awaitable[None]] | None,
-    ) -> ToolResult:
-        """Send one call and wait; cancelling it, or its deadline, tells the server to stop.
+    async def call(self, errand: Errand, arguments: dict[str, Any]) -> ToolResult:
+        """Run a tool; answers what it asks on the way.
 
         Raises:
-            NotSent: The server was not there; nothing has happened.
-            Interrupted: The connection ended under the call.
-            DeadlineExceeded: No answer within the seconds.
-            UmbrellaError: The server refused.
+            Relisted: Nothing has happened, but the tools were not what we took them for; they are listed anew.
+            Begun: The server works for it as a task, which the errand names.
+            UmbrellaError: As `Requests.run`.
         """
-        work = asyncio.create_task(
-            self._client.call_tool(
-                tool,
+
+        async def send(responses: Any, state: str | None) -> Result:
+            return await self._client.session.call_tool(
+                errand.name,
                 arguments,
-                read_timeout_seconds=seconds + REQUEST_SECONDS,
-                progress_callback=None if progress is None else percent(progress),
+                read_timeout_seconds=_OURS,
+                progress_callback=percent(errand),
+                input_responses=responses,
+                request_state=state,
+                meta=_meta(errand),
+                allow_input_required=True,
+                allow_claimed=True,
             )
-        )
-        self._calls.add(work)
-        work.add_done_callback(self._forget)
-        try:
-            await asyncio.wait({work}, timeout=max(0.0, seconds))
-            if not work.done():
-                raise DeadlineExceeded(
-                    f"server {self._server!r} did not answer {tool!r} in {seconds:g} s; it was told to stop",
-                    "allow more time, or look into the server's log",
-                    {"server": self._server, "tool": tool},
-                )
-        finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work}, timeout=_MOURNING)
-        return self._outcome(tool, work)
 
-    async def listen(self) -> None:
-        """Follow changes of the tools until cancelled; returns at once where the server offers none.
-
-        Older servers notify unasked, so this is for the newer era only.
-        """
-        offered = self._client.server_capabilities.tools
-        if offered is None or not offered.list_changed or self.protocol not in MODERN_PROTOCOL_VERSIONS:
-            return
-        while not self.broken:
+        async def work() -> CallToolResult:
             try:
-                async with self._client.listen(tools_list_changed=True) as events:
-                    async for _ in events:
-                        self._watch.changed()
-            except (ListenNotSupportedError, MCPError):
-                return
-            except (SubscriptionLost, TimeoutError):
-                self._watch.changed()  # listing shows whether the server lives
-            await asyncio.sleep(_BETWEEN_LISTENS)
+                return await self._finished(errand, await rounds(errand, send))
+            except MCPError as error:
+                if error.code != HEADER_MISMATCH:
+                    raise
+                await self.refresh({"tools"})
+                raise Relisted(
+                    f"server {self._server!r} has changed the parameters of {errand.what}"
+                ) from error
+
+        return tool_result(await self.requests.run(errand, work()))
+
+    async def poll_task(self, errand: Errand) -> RemoteTask:
+        """How the task of an errand is.
+
+        Raises:
+            UmbrellaError: As `Requests.run`.
+        """
+        return await self.requests.run(errand, tasks_client.poll(self._client.session, errand))
+
+    async def answer_task(self, errand: Errand, responses: dict[str, Response]) -> None:
+        """Answer what the task of an errand wants to know.
+
+        Raises:
+            NotPermitted: A model's words were refused.
+            UmbrellaError: As `Requests.run`.
+        """
+        await self.requests.run(errand, tasks_client.answer(self._client.session, errand, responses))
+
+    async def cancel_task(self, errand: Errand) -> None:
+        """Ask the server to stop the task of an errand.
+
+        Raises:
+            UmbrellaError: As `Requests.run`.
+        """
+        await self.requests.run(errand, tasks_client.cancel(self._client.session, errand))
+
+    async def read(self, errand: Errand) -> list[Contents]:
+        """Read a resource; answers what the server asks on the way.
+
+        Raises:
+            NotFound: The server has no such resource.
+            UmbrellaError: As `Requests.run`.
+        """
+
+        async def send(responses: Any, state: str | None) -> ReadResourceResult | InputRequiredResult:
+            params = ReadResourceRequestParams(
+                uri=errand.name, input_responses=responses, request_state=state, _meta=_meta(errand)
+            )
+            return await self._client.session.send_request(
+                ReadResourceRequest(params=params), _READ, _OURS, progress_callback=percent(errand)
+            )
+
+        return contents(self._server, await self.requests.run(errand, rounds(errand, send)))
+
+    async def get_prompt(self, errand: Errand, arguments: Mapping[str, str]) -> PromptResult:
+        """Get a prompt with values in place; answers what the server asks on the way.
+
+        Raises:
+            NotFound: The server has no such prompt.
+            UmbrellaError: As `Requests.run`.
+        """
+
+        async def send(responses: Any, state: str | None) -> GetPromptResult | InputRequiredResult:
+            params = GetPromptRequestParams(
+                name=errand.name,
+                arguments=dict(arguments),
+                input_responses=responses,
+                request_state=state,
+                _meta=_meta(errand),
+            )
+            return await self._client.session.send_request(
+                GetPromptRequest(params=params), _PROMPT, _OURS, progress_callback=percent(errand)
+            )
+
+        return prompt_result(await self.requests.run(errand, rounds(errand, send)))
+
+    async def complete(
+        self,
+        errand: Errand,
+        kind: Literal["prompt", "template"],
+        argument: str,
+        value: str,
+        known: Mapping[str, str],
+    ) -> Suggestions:
+        """What could stand for a value; nothing from a server that completes nothing.
+
+        Raises:
+            UmbrellaError: As `Requests.run`.
+        """
+        if self._client.server_capabilities.completions is None:
+            return Suggestions()
+        ref = (
+            PromptReference(name=errand.name)
+            if kind == "prompt"
+            else ResourceTemplateReference(uri=errand.name)
+        )
+        asked = self._client.complete(ref, {"name": argument, "value": value}, dict(known) or None)
+        return suggestions(await self.requests.run(errand, asked))
 
     async def cut(self) -> None:
-        """End every call that is still under way; each becomes `Interrupted`.
+        """End every request that is still under way; see `Requests.cut`."""
+        await self.requests.cut()
 
-        A moment first, in which the transport says which calls never arrived.
-        """
-        for seconds in (_LAST_WORDS, _MOURNING):
-            calls = list(self._calls)
-            if calls:
-                await asyncio.wait(calls, timeout=seconds)
-            for work in self._calls:
-                work.cancel()
-
-    def _forget(self, work: asyncio.Task[Any]) -> None:
-        self._calls.discard(work)
-        if not work.cancelled():
-            work.exception()  # seen, even when nobody waits any more
-
-    def _outcome(self, tool: str, work: asyncio.Task[Any]) -> ToolResult:
-        error = None if work.cancelled() else work.exception()
-        if not work.cancelled() and error is None:
-            return tool_result(work.result())
-        data = error.data if isinstance(error, MCPError) else None
-        if data == self._watch.not_sent:
-            raise NotSent(self._watch.broken or str(error))
-        if work.cancelled() or data == self._watch.cut or self._lost(error):
-            self._watch.changed()
-            reason = self._watch.broken or (str(error) if error is not None else "the connection was closed")
-            raise Interrupted(
-                f"server {self._server!r} was lost while it ran {tool!r}: {reason}",
-                "it may or may not have taken effect; look before you call again",
-                {"server": self._server, "tool": tool},
-            ) from error
-        if isinstance(error, Exception):
-            raise refusal(self._server, tool, error) from error
-        raise error if error is not None else asyncio.CancelledError
-
-    def _lost(self, error: BaseException | None) -> bool:
-        if isinstance(error, MCPError):
-            return error.message.startswith(_LOST)
-        return self.broken
+    async def _finished(self, errand: Errand, result: Result) -> CallToolResult:
+        """Let the extension that claims a result finish it; `CURRENT` tells it for whom."""
+        if isinstance(result, CallToolResult):
+            return result
+        claim = self._claims[type(result)]
+        context = ClaimContext(
+            session=self._client.session, tool_name=errand.name, read_timeout_seconds=_OURS
+        )
+        final = await claim.resolve(result, context)
+        if not final.is_error:
+            await self._client.session.validate_tool_result(errand.name, final)
+        return final
 
 
-def _left_out(names: list[str]) -> str:
-    if not names:
-        return ""
-    first = ", ".join(repr(name[:80]) for name in names[:5])
-    return (
-        f"{len(names)} of its tools are not offered, because their definitions have more than "
-        f"{MAX_DEFINITION} bytes or are not data: {first}"
-    )
+def _meta(errand: Errand) -> Any:
+    """Asks a server of the newer era to say what it does, where somebody listens."""
+    listens = errand.context is not None and errand.context.log is not None
+    return {LOG_LEVEL_META_KEY: LOG_LEVEL} if listens else None

@@ -5,7 +5,8 @@ the process never read is told from one that it did, a line has a longest length
 is gone afterwards. The order of ending is the specification's: close stdin, wait, terminate, kill.
 
 Of the node's environment a server sees what the SDK passes on (HOME, LOGNAME, PATH, SHELL, TERM, USER) and
-`CARRIED`: language, folders and certificates, without which package runners such as uvx fail; no secrets.
+`CARRIED`: language, folders and certificates, without which package runners such as uvx fail; no secrets. In a
+cage it sees less; see `cage`.
 """
 
 import asyncio
@@ -13,8 +14,9 @@ import os
 import signal
 import stat
 import struct
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 import anyio
@@ -32,6 +34,7 @@ from mcp_types import (
 )
 
 from mcp_core.protocol.watch import Watch
+from mcp_interface.errors import OurBug
 from mcp_interface.server import ServerSpec
 
 CARRIED: Final = (
@@ -60,26 +63,26 @@ _CLOSED: Final = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 @asynccontextmanager
 async def process_transport(
-    spec: ServerSpec, errlog: TextIO, watch: Watch
+    spec: ServerSpec, errlog: TextIO, watch: Watch, closed: Sequence[Path] | None = None
 ) -> AsyncGenerator[TransportStreams]:
     """Start the server's process; it gets a minimal environment and what the specification names.
 
+    Args:
+        spec: Expanded.
+        errlog: Where its stderr goes.
+        watch: Told of its death, and what it got of the machine if it is caged.
+        closed: The node's own folders and files, which no cage may hold; None: not known, and nothing is caged.
+
     Raises:
         OSError: The command cannot be started.
+        InvalidRecord: Its cage cannot be made as ordered.
+        ServerUnavailable: There can be no cage here, or it is not what was ordered.
     """
     # A pipe of ours, not of the event loop, whose kinds differ: only a plain pipe tells what was read from it.
     theirs, ours = os.pipe()
+    held = ExitStack()
     try:
-        process = await asyncio.create_subprocess_exec(
-            spec.command or "",
-            *spec.args,
-            stdin=theirs,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errlog,
-            env=_environment() | spec.env,
-            cwd=spec.cwd,
-            start_new_session=True,
-        )
+        process = await _start(spec, errlog, watch, closed, (theirs, ours), held)
     except BaseException:
         os.close(ours)
         raise
@@ -98,10 +101,43 @@ async def process_transport(
                 task.cancel()
             await asyncio.wait(tasks, timeout=1.0)
             server.release()
+            held.close()
 
 
-def _environment() -> dict[str, str]:
-    return get_default_environment() | {name: os.environ[name] for name in CARRIED if name in os.environ}
+async def _start(
+    spec: ServerSpec,
+    errlog: TextIO,
+    watch: Watch,
+    closed: Sequence[Path] | None,
+    pipe: tuple[int, int],
+    held: ExitStack,
+) -> asyncio.subprocess.Process:
+    """Start the process, in its cage if it shall have one; what must be given back afterwards goes into `held`."""
+    if spec.cage is not None:
+        if closed is None:
+            raise OurBug("a cage was ordered where nobody said which folders are the node's own")
+        from mcp_core.protocol.cage import start_caged
+
+        caged = await start_caged(spec, errlog, pipe, closed)
+        held.callback(caged.release)
+        watch.caged = caged.words
+        return caged.process
+    return await asyncio.create_subprocess_exec(
+        spec.command or "",
+        *spec.args,
+        stdin=pipe[0],
+        stdout=asyncio.subprocess.PIPE,
+        stderr=errlog,
+        env=environment_of(spec),
+        cwd=spec.cwd,
+        start_new_session=True,
+    )
+
+
+def environment_of(spec: ServerSpec) -> dict[str, str]:
+    """What a process without a cage sees."""
+    carried = {name: os.environ[name] for name in CARRIED if name in os.environ}
+    return get_default_environment() | carried | spec.env
 
 
 class _Server:

@@ -3,13 +3,25 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from mcp_interface.errors import ServerUnavailable
+from mcp_interface.errors import Interrupted, ServerUnavailable
 
 _LONGEST = 500
 
 
 class NotSent(ServerUnavailable):
     """The call certainly never reached the server, so that it may be sent again."""
+
+
+class Relisted(NotSent):
+    """The server refused a call before it began, because we knew an older form of its tool; now we know the new one."""
+
+
+class Lost(Interrupted):
+    """The server was lost under the call."""
+
+
+class Forgotten(Interrupted):
+    """The server no longer knows what it had asked, so that the call cannot go on from there."""
 
 
 def first_reason(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Final, TextIO
 
 LIMIT: Final = 4 * 1024 * 1024
 _TAIL: Final = 2_000
+_LINE: Final = 300
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -58,5 +59,16 @@ class ServerLog:
                 text = file.read(_TAIL).decode("utf-8", "replace")
         except OSError:
             return ""
-        lines = [line.strip() for line in _CONTROL.sub("", text).splitlines() if line.strip()]
-        return lines[-1][:300] if lines else ""
+        return _plain(text, 1)
+
+
+def last_lines(file: TextIO, count: int) -> str:
+    """The last lines of an open file, as one."""
+    size = os.fstat(file.fileno()).st_size
+    read = os.pread(file.fileno(), _TAIL, max(0, size - _TAIL))
+    return _plain(read.decode("utf-8", "replace"), count)
+
+
+def _plain(text: str, count: int) -> str:
+    lines = [line.strip()[:_LINE] for line in _CONTROL.sub("", text).splitlines() if line.strip()]
+    return " | ".join(lines[-count:])

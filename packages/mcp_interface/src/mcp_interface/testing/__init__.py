@@ -5,9 +5,11 @@ here imports a test framework; nothing in the rest of the package imports this.
 """
 
 from mcp_interface.testing.agents import EchoAgent
+from mcp_interface.testing.blobs import MemoryBlobs
 from mcp_interface.testing.clients import FakeClient, FakeNode
 from mcp_interface.testing.exams import (
     check_agent,
+    check_blobs,
     check_client,
     check_journal,
     check_kernel,
@@ -35,11 +37,13 @@ __all__ = [
     "FakeKernel",
     "FakeNode",
     "ManualClock",
+    "MemoryBlobs",
     "MemoryStore",
     "RecordingTelemetry",
     "ScriptedProvider",
     "SeededEntropy",
     "check_agent",
+    "check_blobs",
     "check_client",
     "check_journal",
     "check_kernel",

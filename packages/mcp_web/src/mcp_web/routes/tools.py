@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import get, post
-from litestar.params import FromQuery, JSONBody
+from litestar.params import FromQuery, JSONBody, QueryParameter
 from msgspec import Meta
 
 from mcp_interface.commands import (
@@ -47,12 +47,24 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of the definition that was looked at."""
 
 
+Words = Annotated[
+    str,
+    QueryParameter(
+        name="q", max_length=500, description="What the tool should do; the best match comes first."
+    ),
+]
+
+
 @get("/tools", responses=PROBLEMS, summary="List tools")
 async def list_tools(
-    caller: CallerDependency, server: FromQuery[str | None] = None, limit: Limit = 200, cursor: Cursor = None
+    caller: CallerDependency,
+    server: FromQuery[str | None] = None,
+    words: Words = "",
+    limit: Limit = 200,
+    cursor: Cursor = None,
 ) -> Page[ToolInfo]:
-    """Of one server, or of all that are connected."""
-    return await caller.ask(ListTools(server=server, limit=limit, cursor=cursor))
+    """Of one server, or of all that are connected; with a query those that match it, the best first."""
+    return await caller.ask(ListTools(server=server, query=words, limit=limit, cursor=cursor))
 
 
 @post("/tools/call", status_code=200, responses=PROBLEMS, summary="Call a tool")

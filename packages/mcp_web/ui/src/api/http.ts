@@ -7,6 +7,7 @@ export class Problem extends Error {
     message: string,
     readonly remedy: string,
     readonly requestId: string,
+    readonly details: Record<string, unknown> = {},
   ) {
     super(message);
   }
@@ -15,7 +16,7 @@ export class Problem extends Error {
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
 interface Options {
-  method?: "GET" | "POST" | "PATCH" | "DELETE";
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   body?: unknown;
   query?: Query;
   /** A status that is an answer nevertheless. */
@@ -48,13 +49,14 @@ export async function api<T>(path: string, options: Options = {}): Promise<T> {
   const text = await response.text();
   const value: unknown = text ? JSON.parse(text) : null;
   if (response.ok || response.status === accept) return value as T;
-  const told = (value ?? {}) as { code?: string; message?: string; remedy?: string; request_id?: string };
+  const told = (value ?? {}) as { code?: string; message?: string; remedy?: string; request_id?: string; details?: Record<string, unknown> };
   throw new Problem(
     response.status,
     told.code ?? "internal",
     told.message ?? `The server answered ${response.status}.`,
     told.remedy ?? "",
     told.request_id ?? "",
+    told.details ?? {},
   );
 }
 

@@ -54,13 +54,16 @@ function collector(queries: QueryClient) {
 const SERVERS = ["servers", "tools", "changes", "status"];
 
 function touched(notice: Notice): string[] {
-  if ("passing" in notice) return notice.passing.type === "server" ? [...SERVERS] : [];
+  if ("passing" in notice) return ["server", "offers"].includes(notice.passing.type) ? [...SERVERS] : [];
   const { stream, event } = notice.record;
   if (event.event === "approval.asked" || event.event === "approval.answered") return ["approvals", "status", "audit"];
+  if (event.event === "question.asked" || event.event === "question.answered") return ["questions", "sessions", "status"];
   // A call may be what finds out that its tool has changed.
   if (stream.startsWith("session:")) return ["sessions", "status", ...(event.event === "execution" ? ["audit", "changes"] : [])];
   if (stream.startsWith("agent:")) return ["agents", "status"];
   if (stream === "security") return ["capabilities", "agents", "audit"];
+  if (stream === "access") return ["keys", "publications"];
+  if (stream.startsWith("catalog:")) return ["resources", "prompts"];
   if (stream === "tools") return ["tools", "changes", "refusals", "audit"];
   return SERVERS;
 }

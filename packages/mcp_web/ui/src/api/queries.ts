@@ -1,7 +1,7 @@
 // What the pages ask for, under the names that `live` makes stale.
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { api, at, withQuery, type Query } from "./http";
-import type { AgentRecord, Approval, AuditEntry, Capability, Health, LostMessage, NodeStatus, Page, Refusal, RuntimeStatus, SeenMessage, ServerStatus, Session, StoreReport, ToolChange, ToolInfo } from "./types";
+import type { AgentRecord, ApiKey, Approval, AuditEntry, Capability, Health, Item, LostMessage, NodeStatus, Page, Prompt, Publication, Question, Refusal, RuntimeStatus, SeenMessage, ServerStatus, Session, StoreReport, ToolChange, ToolInfo } from "./types";
 
 export const status = () => queryOptions({ queryKey: ["status"], queryFn: () => api<NodeStatus>("/api/status") });
 
@@ -76,6 +76,44 @@ export const capabilities = (principal: string) =>
 export const approvals = () =>
   queryOptions({ queryKey: ["approvals"], queryFn: () => api<Page<Approval>>("/api/approvals", { query: { limit: 200 } }) });
 
+export const questions = () =>
+  queryOptions({ queryKey: ["questions"], queryFn: () => api<Page<Question>>("/api/questions", { query: { limit: 200 } }) });
+
+export const resources = (q: string) =>
+  infiniteQueryOptions({
+    queryKey: ["resources", { q }],
+    queryFn: ({ pageParam }) => api<Page<Item>>("/api/resources", { query: { q, cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+    placeholderData: keepPreviousData,
+  });
+
+export const prompts = (q: string) =>
+  infiniteQueryOptions({
+    queryKey: ["prompts", { q }],
+    queryFn: ({ pageParam }) => api<Page<Prompt>>("/api/prompts", { query: { q, cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+    placeholderData: keepPreviousData,
+  });
+
+export const prompt = (name: string) =>
+  queryOptions({ queryKey: ["prompts", "one", name], queryFn: () => api<Prompt>(at("prompts", name)) });
+
+export const promptVersions = (name: string) =>
+  queryOptions({ queryKey: ["prompts", "versions", name], queryFn: () => api<Page<Prompt>>(at("prompts", name, "versions"), { query: { limit: 200 } }) });
+
+export const keys = () =>
+  infiniteQueryOptions({
+    queryKey: ["keys"],
+    queryFn: ({ pageParam }) => api<Page<ApiKey>>("/api/keys", { query: { cursor: pageParam } }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.cursor ?? null,
+  });
+
+export const publications = () =>
+  queryOptions({ queryKey: ["publications"], queryFn: () => api<Page<Publication>>("/api/publications", { query: { limit: 1000 } }) });
+
 export const refusals = () =>
   infiniteQueryOptions({
     queryKey: ["refusals"],
@@ -90,7 +128,7 @@ export const servers = () =>
 export const tools = () =>
   infiniteQueryOptions({
     queryKey: ["tools"],
-    queryFn: ({ pageParam }) => api<Page<ToolInfo>>("/api/tools", { query: { cursor: pageParam } }),
+    queryFn: ({ pageParam }) => api<Page<ToolInfo>>("/api/tools", { query: { limit: 1000, cursor: pageParam } }),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.cursor ?? null,
   });

@@ -23,6 +23,16 @@ export type LostMessage = Schemas["LostMessage"];
 export type NodeStatus = Schemas["NodeStatus"];
 export type Posted = Schemas["Posted"];
 export type Rec = Schemas["Record"];
+export type ApiKey = Schemas["ApiKey"];
+export type Item = Schemas["Item"];
+export type LoginPage = Schemas["LoginPage"];
+export type NewKey = Schemas["NewKey"];
+export type Prompt = Schemas["Prompt"];
+export type PromptArgument = Schemas["PromptArgument"];
+export type Publication = Schemas["Publication"];
+export type Question = Schemas["Question"];
+export type QuestionResponse = Schemas["Response"];
+export type Rendered = Schemas["Rendered"];
 export type Refusal = Schemas["Refusal"];
 export type RuntimeStatus = Schemas["RuntimeStatus"];
 export type SeenMessage = Schemas["SeenMessage"];
@@ -42,7 +52,8 @@ export interface Page<T> {
 export type Passing =
   | { type: "text"; session_id: string; turn_id: string; message_id: string; text: string }
   | { type: "progress"; session_id: string; execution_id: string; progress: number; message: string }
-  | { type: "server"; name: string; state: string; error: string };
+  | { type: "server"; name: string; state: string; error: string }
+  | { type: "offers"; server: string; kind: "tools" | "resources" | "prompts" };
 
 export type NodeFrame =
   | { type: "welcome"; principal_id: string; position: number; version: string }

@@ -6,7 +6,7 @@ import type { Approval, Refusal } from "../api/types";
 import { Empty, Failure, Header, Id, More } from "../parts/basics";
 import { Time } from "../parts/time";
 import { Arguments, visible } from "../parts/values";
-import { Question } from "../transcript/approval";
+import { Permission } from "../transcript/approval";
 
 export function Approvals() {
   const open = useQuery(approvals());
@@ -43,7 +43,7 @@ function Waiting({ approval }: { approval: Approval }) {
         <Time at={approval.asked_at} />
       </header>
       <Arguments values={approval.arguments} />
-      <Question approval={approval} />
+      <Permission approval={approval} />
     </article>
   );
 }

@@ -4,10 +4,12 @@ import { api } from "../api/http";
 import { audit, auditExport, type AuditFilter } from "../api/queries";
 import type { AuditEntry, AuditReport } from "../api/types";
 import { Badge, Empty, Failure, Field, Header, Id, More, type Tone } from "../parts/basics";
+import { column, number, Table } from "../parts/table";
 import { Time } from "../parts/time";
 
 const TONES: Record<string, Tone> = { allowed: "ok", denied: "bad", granted: "info", revoked: "warn", noted: "plain" };
 const ANY: AuditFilter = { principal: "", resource_uri: "", kind: "", denied_only: false, since: "", until: "" };
+const COLUMNS = [number("#"), column("Time"), column("Decision"), column("Kind"), column("Principal"), column("Resource"), column("Reason")];
 const KINDS = [
   "access_allowed",
   "access_denied",
@@ -77,26 +79,11 @@ export function Audit() {
       <Failure error={trail.error} />
       {trail.isSuccess && items.length === 0 && <Empty title="No entries match." command="umbrella audit show" />}
       {items.length > 0 && (
-        <table className="rows">
-          <thead>
-            <tr>
-              <th scope="col" className="num">
-                #
-              </th>
-              <th scope="col">Time</th>
-              <th scope="col">Decision</th>
-              <th scope="col">Kind</th>
-              <th scope="col">Principal</th>
-              <th scope="col">Resource</th>
-              <th scope="col">Reason</th>
-            </tr>
-          </thead>
-          <tbody>
+        <Table columns={COLUMNS}>
             {items.map((entry) => (
               <Entry key={entry.seq} entry={entry} />
             ))}
-          </tbody>
-        </table>
+        </Table>
       )}
       <More shown={trail.hasNextPage} loading={trail.isFetchingNextPage} onMore={() => void trail.fetchNextPage()} />
     </>

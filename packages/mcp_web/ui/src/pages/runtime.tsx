@@ -5,6 +5,7 @@ import { api, at } from "../api/http";
 import { lost, runtime, seen } from "../api/queries";
 import type { ActorStatus, Blockage, Branch, LostMessage, RuntimeStatus } from "../api/types";
 import { Badge, Empty, Failure, Field, Header, type Tone } from "../parts/basics";
+import { column, Head, number, Table } from "../parts/table";
 import { Time } from "../parts/time";
 import { visible } from "../parts/values";
 
@@ -17,6 +18,9 @@ const TONES: Record<ActorStatus["state"], Tone> = {
   asleep: "plain",
   ended: "plain",
 };
+const ACTORS = [column("Actor"), column("Type"), column("State"), ...["Mail", "Messages/s", "Restarts", "Bytes"].map(number), column("Do")];
+const SEEN = [column("Time"), column("Outcome"), number("Took"), column("From"), column("Message")];
+const LETTERS = [number("#"), column("Time"), column("To"), column("From"), column("Reason"), column("Message"), column("Do")];
 const SORTS = { mail: "most mail", rate: "most messages a second", restarts: "most restarts", name: "name" } as const;
 type Sort = keyof typeof SORTS;
 const HURRIED_S = 0.4;
@@ -143,19 +147,7 @@ function Tree({ now, before, sort, watched, onWatch }: TreeProps) {
   return (
     <table className="rows runtime">
       <caption className="hidden">Supervisors and their actors</caption>
-      <thead>
-        <tr>
-          <th scope="col">Actor</th>
-          <th scope="col">Type</th>
-          <th scope="col">State</th>
-          {["Mail", "Messages/s", "Restarts", "Bytes"].map((name) => (
-            <th key={name} scope="col" className="num">
-              {name}
-            </th>
-          ))}
-          <th scope="col">Do</th>
-        </tr>
-      </thead>
+      <Head columns={ACTORS} />
       {branches(now.tree, "", 0).map(({ branch, path, depth }) => (
         <tbody key={path}>
           <tr className="branch">
@@ -274,19 +266,7 @@ function Messages({ name, onStop }: { name: string; onStop: () => void }) {
       {list.isSuccess && !items.length && <p className="muted">None since it is watched.</p>}
       {items.length > 0 && (
         <div className="seen" tabIndex={0} role="group" aria-label={`Messages of ${shorten(name)}, the latest first`}>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Time</th>
-                <th scope="col">Outcome</th>
-                <th scope="col" className="num">
-                  Took
-                </th>
-                <th scope="col">From</th>
-                <th scope="col">Message</th>
-              </tr>
-            </thead>
-            <tbody>
+          <Table columns={SEEN} className="">
               {items.map((item, index) => (
                 <tr key={items.length - index}>
                   <td>
@@ -302,8 +282,7 @@ function Messages({ name, onStop }: { name: string; onStop: () => void }) {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
+          </Table>
         </div>
       )}
     </section>
@@ -326,21 +305,7 @@ function Letters({ count }: { count: number }) {
       <Failure error={list.error ?? order.error} />
       {list.isSuccess && !items.length && <Empty title="Every message reached somebody." />}
       {items.length > 0 && (
-        <table className="rows">
-          <thead>
-            <tr>
-              <th scope="col" className="num">
-                #
-              </th>
-              <th scope="col">Time</th>
-              <th scope="col">To</th>
-              <th scope="col">From</th>
-              <th scope="col">Reason</th>
-              <th scope="col">Message</th>
-              <th scope="col">Do</th>
-            </tr>
-          </thead>
-          <tbody>
+        <Table columns={LETTERS}>
             {items.map((item) => (
               <tr key={item.number}>
                 <th scope="row" className="num">
@@ -373,8 +338,7 @@ function Letters({ count }: { count: number }) {
                 </td>
               </tr>
             ))}
-          </tbody>
-        </table>
+        </Table>
       )}
     </section>
   );

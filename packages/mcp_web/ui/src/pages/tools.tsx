@@ -1,61 +1,47 @@
-// Servers, what they offer, and a way to try it.
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+// What servers offer to do, a search in it, and a way to try it.
+import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
 import { useState } from "react";
-import { api, at } from "../api/http";
-import { agents, servers, tools } from "../api/queries";
-import type { CallOutcome, ServerStatus, ToolInfo } from "../api/types";
-import { Badge, Empty, Failure, Field, Header, Json, More, type Tone } from "../parts/basics";
+import { Link } from "wouter";
+import { api } from "../api/http";
+import { agents, tools } from "../api/queries";
+import type { CallOutcome, ToolInfo } from "../api/types";
+import { Badge, Empty, Failure, Field, Header, Json, More } from "../parts/basics";
 import { resultText } from "../transcript/cards";
 import { Changes } from "./changes";
-import { parseObject, sample, serverSpec } from "./tool-input";
+import { parseObject, sample } from "./tool-input";
 
-const STATES: Record<ServerStatus["state"], Tone> = { ready: "ok", connecting: "info", waiting: "warn", failed: "bad", stopped: "plain" };
+/** All words occur in server, name, title or description. */
+function fits(tool: ToolInfo, search: string): boolean {
+  const text = [tool.server, tool.name, tool.title, tool.description].join(" ").toLowerCase();
+  return search
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
+}
 
 export function Tools() {
-  const known = useQuery(servers());
   const offered = useInfiniteQuery(tools());
   const [chosen, setChosen] = useState("");
-  const list = offered.data?.pages.flatMap((page) => page.items) ?? [];
-  const tool = list.find((item) => `${item.server}/${item.name}` === chosen);
-  const items = known.data?.items ?? [];
+  const [search, setSearch] = useState("");
+  const all = offered.data?.pages.flatMap((page) => page.items) ?? [];
+  const list = all.filter((item) => fits(item, search.trim()));
+  const tool = all.find((item) => `${item.server}/${item.name}` === chosen);
   return (
     <>
-      <Header title="Tools" sub="MCP servers, the state of their connections, and everything they offer." />
-      <Failure error={known.error ?? offered.error} />
+      <Header title="Tools" sub="Everything that the servers offer to do." />
+      <Failure error={offered.error} />
       <Changes />
-      <section aria-labelledby="servers">
-        <h2 id="servers">Servers</h2>
-        <table className="rows">
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">State</th>
-              <th scope="col" className="num">
-                Tools
-              </th>
-              <th scope="col">Reached by</th>
-              <th scope="col">Protocol</th>
-              <th scope="col" className="num">
-                Restarts
-              </th>
-              <th scope="col">
-                <span className="hidden">Actions</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {items.map((item) => (
-              <Server key={item.name} server={item} />
-            ))}
-          </tbody>
-        </table>
-        {known.isSuccess && items.every((item) => !item.spec) && (
-          <Empty title="Only the built-in server is here. Add another below, or:" command="umbrella mcp add git -- uvx mcp-server-git" />
-        )}
-        <AddServer />
-      </section>
       <section aria-labelledby="offered">
-        <h2 id="offered">Tools</h2>
+        <h2 id="offered">Offered</h2>
+        <div className="row-form filters">
+          <Field label="Search">
+            <input type="search" placeholder="server, name or what it does" spellCheck={false} value={search} onChange={(event) => setSearch(event.target.value)} />
+          </Field>
+          <span role="status" className="muted small">
+            {list.length === all.length ? `${all.length} tools` : `${list.length} of ${all.length} tools`}
+          </span>
+          <Link href="/servers">Servers</Link>
+        </div>
         <div className="split">
           <div>
             <ul className="tool-list">
@@ -75,82 +61,12 @@ export function Tools() {
                 );
               })}
             </ul>
+            {all.length > 0 && !list.length && <Empty title="No tool fits." />}
             <More shown={offered.hasNextPage} loading={offered.isFetchingNextPage} onMore={() => void offered.fetchNextPage()} />
           </div>
           {tool ? <TryIt key={chosen} tool={tool} /> : <Empty title="Choose a tool to try it, or call one in a terminal:" command={'umbrella call fs list_directory --json \'{"path": "/tmp"}\''} />}
         </div>
       </section>
-    </>
-  );
-}
-
-function Server({ server }: { server: ServerStatus }) {
-  const queries = useQueryClient();
-  const remove = useMutation({
-    mutationFn: () => api<null>(at("servers", server.name), { method: "DELETE" }),
-    onSuccess: () => queries.invalidateQueries(),
-  });
-  const how = server.spec ? (server.spec.url ?? [server.spec.command, ...(server.spec.args ?? [])].join(" ")) : "built in";
-  const confirmRemove = () => {
-    if (window.confirm(`Disconnect and forget ${server.name}?`)) remove.mutate();
-  };
-  return (
-    <tr>
-      <th scope="row">{server.name}</th>
-      <td>
-        <Badge tone={STATES[server.state]}>{server.state}</Badge>
-        {server.error && <div className="small bad-text">{server.error}</div>}
-        <Failure error={remove.error} />
-      </td>
-      <td className="num">{server.tools}</td>
-      <td className="uri">
-        <code>{how}</code>
-      </td>
-      <td>{server.protocol}</td>
-      <td className="num">{server.restarts}</td>
-      <td>
-        {server.spec && (
-          <button type="button" className="danger small" disabled={remove.isPending} onClick={confirmRemove}>
-            Remove
-          </button>
-        )}
-      </td>
-    </tr>
-  );
-}
-
-function AddServer() {
-  const queries = useQueryClient();
-  const [name, setName] = useState("");
-  const [how, setHow] = useState("");
-  const add = useMutation({
-    mutationFn: () => api<ServerStatus>("/api/servers", { method: "POST", body: { name: name.trim(), spec: serverSpec(how) } }),
-    onSuccess: () => {
-      setName("");
-      setHow("");
-      return queries.invalidateQueries();
-    },
-  });
-  return (
-    <>
-      <form
-        className="row-form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          add.mutate();
-        }}
-      >
-        <Field label="New server's name">
-          <input required placeholder="git" value={name} onChange={(event) => setName(event.target.value)} />
-        </Field>
-        <Field label="Command line or URL">
-          <input required placeholder="uvx mcp-server-git, or https://…/mcp" spellCheck={false} value={how} onChange={(event) => setHow(event.target.value)} />
-        </Field>
-        <button type="submit" disabled={add.isPending || !name.trim() || !how.trim()}>
-          {add.isPending ? "Connecting…" : "Add server"}
-        </button>
-      </form>
-      <Failure error={add.error} />
     </>
   );
 }

@@ -63,7 +63,8 @@ export function Journal() {
           <dt>Size</dt>
           <dd>
             {size(report.size_bytes)}
-            {report.segments ? ` in ${report.segments} segments` : ""} ({report.kind})
+            {report.segments ? ` in ${report.segments} segment${report.segments === 1 ? "" : "s"}` : ""}
+            {report.kind === "segments" ? " of an append-only log" : ` (${report.kind})`}
           </dd>
           <dt>Disk in use</dt>
           <dd>

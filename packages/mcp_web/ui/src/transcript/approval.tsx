@@ -11,7 +11,7 @@ import { visible } from "../parts/values";
 const SAYS_ALL = ["mcp://fs/read/", "mcp://fs/list/"];
 const NAMES: Record<string, string> = { tool: "tool", shell: "program", fs: "path", api: "address", db: "table" };
 
-export function Question({ approval }: { approval: Approval }) {
+export function Permission({ approval }: { approval: Approval }) {
   const queries = useQueryClient();
   const [reason, setReason] = useState("");
   const [any, setAny] = useState(false);

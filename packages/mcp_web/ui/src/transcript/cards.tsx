@@ -5,8 +5,9 @@ import { Badge, Id, Json, type Tone } from "../parts/basics";
 import { Prose } from "../parts/text";
 import { Time } from "../parts/time";
 import { Arguments, visible } from "../parts/values";
-import { Question } from "./approval";
-import type { AssistantItem, CallItem, Item, NoteItem, UserItem } from "./state";
+import { Permission } from "./approval";
+import { Asks } from "./question";
+import type { AskedItem, AssistantItem, CallItem, Item, NoteItem, UserItem } from "./state";
 
 export const Card = memo(function Card({ item }: { item: Item }) {
   switch (item.kind) {
@@ -16,6 +17,8 @@ export const Card = memo(function Card({ item }: { item: Item }) {
       return <AssistantCard item={item} />;
     case "call":
       return <CallCard item={item} />;
+    case "asked":
+      return <AskedCard item={item} />;
     case "note":
       return <NoteCard item={item} />;
   }
@@ -75,7 +78,7 @@ function CallCard({ item }: { item: CallItem }) {
           <progress max={100} value={item.progress} aria-label="progress" /> <span>{item.progressText}</span>
         </div>
       )}
-      {asking && item.approval && <Question approval={item.approval} />}
+      {asking && item.approval && <Permission approval={item.approval} />}
       {item.answer && <Decision item={item} />}
       {item.error && (
         <div className="outcome bad">
@@ -115,6 +118,35 @@ function Decision({ item }: { item: CallItem }) {
       {answer.reason && `: ${answer.reason}`}
     </p>
   );
+}
+
+function AskedCard({ item }: { item: AskedItem }) {
+  const { question, response } = item;
+  const name = `${visible(question.server)}/${visible(question.tool)}`;
+  return (
+    <article className={`card call ${response ? "" : "warn"}`} aria-label={`Question of ${name}`}>
+      <header>
+        <span className="tool">{name}</span>
+        <Badge tone={response ? "plain" : "warn"}>{response ? "asked" : "asks"}</Badge>
+        <Time at={question.asked_at} exact />
+      </header>
+      {response ? (
+        <>
+          <p className="small">{visible(question.inquiry.message ?? "")}</p>
+          <p className={`decision small ${response.action === "accept" ? "ok" : "bad"}`}>{told(item)}</p>
+          {response.action === "accept" && question.inquiry.kind === "form" && <Arguments values={response.content ?? {}} />}
+        </>
+      ) : (
+        <Asks question={question} />
+      )}
+    </article>
+  );
+}
+
+function told({ response, by }: AskedItem): string {
+  if (response?.action === "accept") return "✓ Answered";
+  if (response?.action === "decline") return "✕ Declined";
+  return by === "system" ? "✕ Not answered in time" : "✕ Not answered";
 }
 
 const FOLD = 900;

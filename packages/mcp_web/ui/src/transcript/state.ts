@@ -1,5 +1,5 @@
 // What a session's notices add up to. Pure: the same notices always give the same picture.
-import type { Approval, Answer, ErrorBody, Notice, Passing, Profile, Rec, ToolCall, ToolResult } from "../api/types";
+import type { Approval, Answer, ErrorBody, Notice, Passing, Profile, Question, QuestionResponse, Rec, ToolCall, ToolResult } from "../api/types";
 
 export interface UserItem {
   kind: "user";
@@ -48,7 +48,16 @@ export interface NoteItem {
   at: string;
 }
 
-export type Item = UserItem | AssistantItem | CallItem | NoteItem;
+/** What a tool wanted to know; open while there is no response. */
+export interface AskedItem {
+  kind: "asked";
+  key: string;
+  question: Question;
+  response: QuestionResponse | null;
+  by: string;
+}
+
+export type Item = UserItem | AssistantItem | CallItem | AskedItem | NoteItem;
 
 export interface Transcript {
   items: Item[];
@@ -165,6 +174,14 @@ function remembered(state: Transcript, record: Rec): Transcript {
             : item,
         ),
       };
+    case "question.asked": {
+      const { question } = event;
+      const fresh: AskedItem = { kind: "asked", key: question.id, question, response: null, by: "" };
+      if (!state.items.some((item) => item.key === fresh.key)) return add(state, fresh);
+      return replace(state, fresh.key, (item) => (item.kind === "asked" && !item.response ? fresh : item));
+    }
+    case "question.answered":
+      return replace(state, event.question_id, (item) => (item.kind === "asked" && !item.response ? { ...item, response: event.response, by: event.by } : item));
     case "execution":
       return executed(state, event);
     default:
@@ -206,7 +223,15 @@ function executed(state: Transcript, event: Execution): Transcript {
     result: event.result ?? null,
     error: event.error ?? null,
   };
-  return known ? replace(state, key, () => next) : add(state, next);
+  const settled = over ? withdrawn(state, key) : state;
+  return known ? replace(settled, key, () => next) : add(settled, next);
+}
+
+/** Nobody waits any more for what a call had asked that is over. */
+function withdrawn(state: Transcript, execution: string): Transcript {
+  const gone = (item: Item): boolean => item.kind === "asked" && !item.response && item.question.execution_id === execution;
+  if (!state.items.some(gone)) return state;
+  return { ...state, items: state.items.map((item) => (gone(item) ? { ...(item as AskedItem), response: { action: "cancel" }, by: "system" } : item)) };
 }
 
 function asked(state: Transcript, approval: Approval): Transcript {

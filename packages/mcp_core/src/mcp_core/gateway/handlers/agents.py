@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+import msgspec
+
 from mcp_core.agents.base import Learn
 from mcp_core.agents.directory import Directory
 from mcp_core.gateway.delegation import bundle_from_holdings, delegate_from_holdings, withdraw
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import Owning, require_owner
-from mcp_core.gateway.handlers.paging import page_of
+from mcp_core.gateway.handlers.paging import page_behind, page_of
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.tool_book import ToolBook
 from mcp_core.gateway.toolbox import Toolbox
@@ -127,10 +129,11 @@ class AgentCommands:
     async def listed(self, who: PrincipalId, command: ListAgents) -> Page[AgentRecord]:
         """The caller's agents, oldest first."""
         if command.session_id is not None:
-            self._sessions.get(command.session_id, who)
-        agents = self._directory.listed(command.session_id, command.stopped)
-        mine = [agent for agent in agents if self._owning.has(who, agent)]
-        return page_of(mine, command.limit, command.cursor)
+            await self._sessions.find(command.session_id, who)
+        agents = self._directory.each(command.session_id, stopped=command.stopped)
+        mine = (agent for agent in agents if self._owning.has(who, agent))
+        page = page_behind(mine, self._directory.place, command.limit, command.cursor)
+        return msgspec.structs.replace(page, items=[self._directory.get(agent.id) for agent in page.items])
 
     async def get(self, who: PrincipalId, command: GetAgent) -> AgentRecord:
         """One agent."""
@@ -144,9 +147,8 @@ class AgentCommands:
         await self._directory.stop(agent.id, command.reason)
 
     async def grant(self, who: PrincipalId, command: GrantCapability) -> Capability:
-        """Delegate out of what the caller holds, and tell the agent."""
-        agent = self._owning.agent(who, command.agent)
-        self._directory.ref(agent.id)  # it has to be alive
+        """Delegate out of what the caller holds, and tell the agent; the owner also hands rights to other people."""
+        to = self._grantee(who, command.agent)
         if command.max_uses is not None and "max_uses" in command.constraints:
             raise CallerMistaken("the uses are limited twice", "give the number once")
         uses = {} if command.max_uses is None else {"max_uses": command.max_uses}
@@ -154,13 +156,13 @@ class AgentCommands:
         grant = await delegate_from_holdings(
             self._kernel,
             who,
-            PrincipalId(agent.id),
+            to,
             wanted,
             GrantOptions(expires_in=_span(command.expires_in_s), constraints={**command.constraints, **uses}),
             in_person=True,
         )
         try:
-            await self._learn(agent.id, [grant])  # raises if the agent has ended meanwhile
+            await self._learn(to, [grant])  # raises if an agent has ended meanwhile
         except BaseException:
             await withdraw(self._kernel, [grant])
             raise
@@ -185,14 +187,26 @@ class AgentCommands:
             self._principal(who, command.principal), parse_resource(command.resource_uri)
         )
 
-    async def _learn(self, agent_id: AgentId, grants: Sequence[Grant]) -> None:
-        """Pin the external tools that became allowed, as they are now, and tell the agent what it holds."""
-        ref = self._directory.ref(agent_id)
-        principal = PrincipalId(agent_id)
+    def _grantee(self, who: PrincipalId, name: str) -> PrincipalId:
+        """Whom a right is for: one of the caller's agents, which has to be alive, or a person by their id."""
+        if is_id("user", name):
+            require_owner(who, self._owner, "hand rights to people")
+            if name == who:
+                raise CallerMistaken("you hold that already", "name somebody else")
+            return PrincipalId(name)
+        agent = self._owning.agent(who, name)
+        self._directory.ref(agent.id)
+        return PrincipalId(agent.id)
+
+    async def _learn(self, principal: AgentId | PrincipalId, grants: Sequence[Grant]) -> None:
+        """Pin the external tools that became allowed, as they are now, and tell an agent what it holds."""
+        ref = self._directory.ref(AgentId(principal)) if is_id("agent", principal) else None
+        holder = PrincipalId(principal)
         for grant in grants:
             offered = self._toolbox.host.tools() if _is_for_tools(grant.capability) else []
-            await self._book.pin_granted([tool for tool in offered if self._covers(grant, tool)], principal)
-            ref.tell(Learn(grant.capability))
+            await self._book.pin_granted([tool for tool in offered if self._covers(grant, tool)], holder)
+            if ref is not None:
+                ref.tell(Learn(grant.capability))
 
     def _covers(self, grant: Grant, tool: ToolInfo) -> bool:
         wanted = tool_resource(tool.server, tool.name)

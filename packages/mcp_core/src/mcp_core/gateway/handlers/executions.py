@@ -1,15 +1,26 @@
-"""Commands about tool calls: make one and wait, start one, look, wait for it, cancel it."""
+"""Commands about tool calls: make one and wait, start one, look, wait for it, cancel it, answer what it asks."""
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.tool_executor import Caller, ToolRequest
 from mcp_core.gateway.executions import Executions
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import Owning
-from mcp_core.gateway.handlers.paging import page_of
+from mcp_core.gateway.handlers.paging import Place, page_behind, place_at
+from mcp_core.gateway.questions import OpenQuestions
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.sight import Sight
 from mcp_interface.commands import CallOutcome, CallTool, Page
-from mcp_interface.execution import CancelExecution, Execution, GetExecution, ListExecutions, StartExecution
+from mcp_interface.execution import (
+    AnswerQuestion,
+    CancelExecution,
+    Execution,
+    GetExecution,
+    ListExecutions,
+    ListQuestions,
+    StartExecution,
+)
 from mcp_interface.ids import PrincipalId
+from mcp_interface.question import Question
 
 
 class ExecutionCommands:
@@ -18,12 +29,16 @@ class ExecutionCommands:
     def __init__(
         self,
         executions: Executions,
+        questions: OpenQuestions,
         sessions: Sessions,
         directory: Directory,
         caller: Caller,
         owner: PrincipalId,
+        sight: Sight | None = None,
     ) -> None:
+        self._sight = sight
         self._executions = executions
+        self._questions = questions
         self._sessions = sessions
         self._directory = directory
         self._caller = caller
@@ -37,6 +52,8 @@ class ExecutionCommands:
             GetExecution: self.get,
             ListExecutions: self.listed,
             CancelExecution: self.cancel,
+            ListQuestions: self.questions,
+            AnswerQuestion: self.answer,
         }
 
     async def call(self, who: PrincipalId, command: CallTool) -> CallOutcome:
@@ -54,16 +71,29 @@ class ExecutionCommands:
     async def listed(self, who: PrincipalId, command: ListExecutions) -> Page[Execution]:
         """The caller's tool calls."""
         if command.session_id is not None:
-            self._sessions.get(command.session_id, who)
+            await self._sessions.find(command.session_id, who)
         found = self._executions.listed(who, command.session_id, command.status)
-        return page_of(found, command.limit, command.cursor)
+        return page_behind(found, _place_of, command.limit, command.cursor, falling=True)
 
     async def cancel(self, who: PrincipalId, command: CancelExecution) -> Execution:
         """Stop one tool call."""
         return await self._executions.cancel(command.execution_id, who)
 
+    async def questions(self, who: PrincipalId, command: ListQuestions) -> Page[Question]:
+        """What the caller may answer."""
+        if command.session_id is not None:
+            await self._sessions.find(command.session_id, who)
+        found = await self._questions.pending(who, command.session_id, command.execution_id)
+        return page_behind(found, _place_of_question, command.limit, command.cursor)
+
+    async def answer(self, who: PrincipalId, command: AnswerQuestion) -> None:
+        """Answer what a tool asks."""
+        await self._questions.answer(command.question_id, who, command.response)
+
     async def _request(self, who: PrincipalId, command: CallTool | StartExecution) -> ToolRequest:
         """What is to be run with whose rights; acting as an agent never asks anybody, it is allowed or denied."""
+        if self._sight is not None:
+            self._sight.check(who, command.server, command.tool)
         principal = who
         if command.as_agent is not None:
             agent = self._owning.agent(who, command.as_agent)
@@ -72,7 +102,7 @@ class ExecutionCommands:
         if command.session_id is None:
             session = await self._sessions.console(who)
         else:
-            session = self._sessions.get(command.session_id, who)
+            session = await self._sessions.find(command.session_id, who)
         return ToolRequest(
             session_id=session.id,
             principal_id=principal,
@@ -80,4 +110,14 @@ class ExecutionCommands:
             tool=command.tool,
             arguments=command.arguments,
             timeout_s=None if command.timeout_ms is None else command.timeout_ms / 1000,
+            answers=command.answers if isinstance(command, StartExecution) else None,
+            detached=isinstance(command, StartExecution),
         )
+
+
+def _place_of_question(question: Question) -> Place:
+    return place_at(question.asked_at, question.id)
+
+
+def _place_of(execution: Execution) -> Place:
+    return place_at(execution.accepted_at, execution.id)

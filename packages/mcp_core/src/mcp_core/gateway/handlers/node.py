@@ -13,6 +13,7 @@ from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import require_owner
 from mcp_core.gateway.handlers.security import AuditTrail
 from mcp_core.gateway.handlers.storage import StorageCommands
+from mcp_core.gateway.questions import OpenQuestions
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.providers.lender import Lender
@@ -57,6 +58,7 @@ class NodeCommands:
         directory: Directory,
         toolbox: Toolbox,
         desk: ApprovalDesk,
+        questions: OpenQuestions,
         audit: AuditTrail,
         models: Lender,
         stop: Callable[[], None],
@@ -68,6 +70,7 @@ class NodeCommands:
         self._directory = directory
         self._toolbox = toolbox
         self._desk = desk
+        self._questions = questions
         self._audit = audit
         self._models = models
         self._stop = stop
@@ -83,6 +86,7 @@ class NodeCommands:
 
     async def status(self, who: PrincipalId, command: GetStatus) -> NodeStatus:
         """The node at a glance."""
+        require_owner(who, self._birth.owner, "look at how it is")
         return NodeStatus(
             version=self._birth.version,
             pid=self._birth.pid,
@@ -95,12 +99,14 @@ class NodeCommands:
             agents=self._directory.count(),
             servers=len(self._toolbox.host.statuses()),
             pending_approvals=len(self._desk.pending()),
+            pending_questions=self._questions.count(),
             model=self._models.status(),
             recovered=self._birth.recovered,
         )
 
     async def health(self, who: PrincipalId, command: GetHealth) -> list[Check]:
         """Measure disk, journal, audit, servers and model."""
+        require_owner(who, self._birth.owner, "measure its health")
         return [
             await asyncio.to_thread(disk, self._birth.data_dir),
             await self._storage.check(),

@@ -35,7 +35,10 @@ class Owning:
         """Whether an agent belongs to a person."""
         if agent.session_id is None:
             return who == self.owner
-        return self._sessions.get(agent.session_id).created_by == who
+        try:
+            return self._sessions.get(agent.session_id).created_by == who
+        except NotFound:  # it has ended long ago
+            return False
 
     def agent(self, who: PrincipalId, name: str) -> AgentRecord:
         """A person's agent by id, by unique beginning of the id, or by name.

@@ -59,10 +59,12 @@ class SecurityCommands:
 
     async def verify(self, who: PrincipalId, command: VerifyAudit) -> AuditReport:
         """Check the chain."""
+        require_owner(who, self._logins.owner, "check its audit")
         return await self._audit.verify()
 
     async def create_login(self, who: PrincipalId, command: CreateLogin) -> LoginCode:
-        """A code for the caller."""
+        """A code for the caller; others than the owner have their keys, which a login would outlive."""
+        require_owner(who, self._logins.owner, "make logins")
         return await self._logins.create(who)
 
     async def redeem_login(self, who: PrincipalId, command: RedeemLogin) -> LoginKey:

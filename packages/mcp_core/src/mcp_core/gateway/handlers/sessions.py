@@ -8,13 +8,16 @@ from typing import Any
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.llm import Begin, Cancel
 from mcp_core.agents.tool_executor import Caller
+from mcp_core.gateway.asking import Approving
 from mcp_core.gateway.forking import NODES_OWN
 from mcp_core.gateway.gateway import Handler
-from mcp_core.gateway.guard import BY_PROFILE
-from mcp_core.gateway.handlers.paging import page_of, position_of
+from mcp_core.gateway.handlers.paging import Place, page_behind, page_of, place_at, position_of
 from mcp_core.gateway.lifecycle import Lifecycle
+from mcp_core.gateway.questions import OpenQuestions
+from mcp_core.gateway.rights import BY_PROFILE
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.sight import Sight
 from mcp_core.gateway.state import stream_of
 from mcp_core.runtime.commit import Journal
 from mcp_interface.agent import AgentRecord
@@ -62,16 +65,21 @@ class SessionCommands:
         caller: Caller,
         kernel: SecurityKernel,
         desk: ApprovalDesk,
+        approving: Approving,
+        questions: OpenQuestions,
         journal: Journal,
         clock: Clock,
         entropy: Entropy,
+        sight: Sight | None = None,
     ) -> None:
+        self._sight = sight
         self._sessions = sessions
         self._directory = directory
         self._router = router
         self._kernel = kernel
         self._desk = desk
-        self._lifecycle = Lifecycle(sessions, directory, caller, desk, clock)
+        self._approving = approving
+        self._lifecycle = Lifecycle(sessions, directory, caller, desk, questions, clock)
         self._waking: set[asyncio.Task[None]] = set()
         self._journal = journal
         self._clock = clock
@@ -107,15 +115,16 @@ class SessionCommands:
 
     async def listed(self, who: PrincipalId, command: ListSessions) -> Page[Session]:
         """The caller's sessions."""
-        return page_of(self._sessions.listed(who, command.ended), command.limit, command.cursor)
+        found = self._sessions.listed(who, command.ended)
+        return page_behind(found, _place_of, command.limit, command.cursor, falling=True)
 
     async def get(self, who: PrincipalId, command: GetSession) -> Session:
         """One session of the caller."""
-        return self._sessions.get(command.session_id, who)
+        return await self._sessions.find(command.session_id, who)
 
     async def read(self, who: PrincipalId, command: ReadSession) -> Page[Record]:
         """A session's events."""
-        self._sessions.get(command.session_id, who)
+        await self._sessions.find(command.session_id, who)
         after = position_of(command.cursor)
         records = await self._journal.read(stream_of(command.session_id), after=after, limit=command.limit)
         more = len(records) == command.limit
@@ -123,7 +132,7 @@ class SessionCommands:
 
     async def end(self, who: PrincipalId, command: EndSession) -> None:
         """End the session's agents and their rights, then the session."""
-        session = self._sessions.get(command.session_id, who)
+        session = await self._sessions.find(command.session_id, who)
         await self._lifecycle.end(session.id, who, command.reason, command.cleanup)
 
     async def suspend(self, who: PrincipalId, command: SuspendSession) -> Session:
@@ -143,7 +152,7 @@ class SessionCommands:
 
     async def fork(self, who: PrincipalId, command: ForkSession) -> Session:
         """Begin a session with the history of another one; a last word that nobody answered is answered here."""
-        parent = self._sessions.get(command.session_id, who)
+        parent = await self._sessions.find(command.session_id, who)
         session = await self._sessions.fork(parent, who, command.version, command.position, command.title)
         await self._assistant(session)
         if (await self._sessions.state(session.id)).unanswered:
@@ -161,6 +170,8 @@ class SessionCommands:
     async def post(self, who: PrincipalId, command: PostMessage) -> Posted:
         """Keep what was said, then wake the assistant."""
         session = self._sessions.get(command.session_id, who)
+        if self._sight is not None:
+            self._sight.check_speaking(who)
         record = await self._sessions.post(session.id, who, command.text)
         self.wake(session)
         message_id = record.event.message_id if isinstance(record.event, UserMessage) else MessageId("")
@@ -171,6 +182,15 @@ class SessionCommands:
         for session_id in waiting:
             self.wake(self._sessions.get(session_id))
         self._later(self._lifecycle.watch())
+
+    def go_on(self, turns: Iterable[SessionId], connected: "asyncio.Future[Any]") -> None:
+        """Go on with turns of an earlier process, once their tools can be found."""
+        self._later(self._go_on(list(turns), connected))
+
+    async def _go_on(self, turns: list[SessionId], connected: "asyncio.Future[Any]") -> None:
+        await asyncio.wait([connected])
+        for session_id in turns:
+            self.wake(self._sessions.get(session_id))
 
     def wake(self, session: Session) -> None:
         """Tell the assistant of a session that somebody waits for it, now or when it is back on its feet."""
@@ -227,10 +247,10 @@ class SessionCommands:
         return page_of(mine, command.limit, command.cursor)
 
     async def answer(self, who: PrincipalId, command: AnswerApproval) -> None:
-        """Answer a question in one of the caller's sessions."""
+        """Answer a question in one of the caller's sessions; it is in the journal when this returns."""
         for item in self._desk.pending():
             if item.id == command.approval_id and self._owns(who, item.session_id):
-                self._desk.answer(command.approval_id, command.answer, who)
+                await self._approving.answer(command.approval_id, command.answer, who)
                 return
         raise NotFound(f"no open question {command.approval_id!r}", "it may have been answered, or timed out")
 
@@ -256,3 +276,7 @@ class SessionCommands:
             timestamp=self._clock.now(),
             session_id=session_id,
         )
+
+
+def _place_of(session: Session) -> Place:
+    return place_at(session.updated_at, session.id)

@@ -41,6 +41,7 @@ class StorageCommands:
 
     async def status(self, who: PrincipalId, command: GetStorage) -> StoreReport:
         """How the journal is; damage stays in it until a verification finds none."""
+        require_owner(who, self._owner, "look at its storage")
         return await self._report()
 
     async def verify(self, who: PrincipalId, command: VerifyStorage) -> StorageCheck:
@@ -48,6 +49,7 @@ class StorageCommands:
 
         It runs to its end also when the asker has left: nothing of it can be thrown away half-way.
         """
+        require_owner(who, self._owner, "verify its storage")
         if self._verifying is None or self._verifying.done():
             self._verifying = asyncio.get_running_loop().create_task(self._verify())
         return await asyncio.shield(self._verifying)

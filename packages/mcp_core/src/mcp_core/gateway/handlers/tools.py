@@ -42,6 +42,7 @@ class ToolCommands:
 
     async def changes(self, who: PrincipalId, command: ListToolChanges) -> Page[ToolChange]:
         """Tools that are not what they were."""
+        require_owner(who, self._owner, "look at changed tools")
         connected = {status.name for status in self._toolbox.host.statuses() if status.state == "ready"}
         found = self._book.changes(self._toolbox.host.tools(), connected)
         page = page_of(found, command.limit, command.cursor)

@@ -1,6 +1,7 @@
 """The exams, one per contract."""
 
 from mcp_interface.testing.exams.agent import check_agent
+from mcp_interface.testing.exams.blobs import check_blobs
 from mcp_interface.testing.exams.client import check_client
 from mcp_interface.testing.exams.journal import check_journal
 from mcp_interface.testing.exams.kernel import check_kernel
@@ -13,6 +14,7 @@ from mcp_interface.testing.exams.tool import check_tool
 
 __all__ = [
     "check_agent",
+    "check_blobs",
     "check_client",
     "check_journal",
     "check_kernel",

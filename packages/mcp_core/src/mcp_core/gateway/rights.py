@@ -1,0 +1,203 @@
+"""How a call comes by its rights: by what is held, by what its person names, by the profile of its session, by an answer."""
+
+import asyncio
+import shlex
+from collections.abc import Callable
+from datetime import timedelta
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from mcp_core.agents.tool_executor import ToolRequest
+from mcp_core.gateway.asking import Approving
+from mcp_core.gateway.delegation import delegate_from_holdings, designate, withdraw
+from mcp_core.gateway.policy import Decision, decide
+from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.tool_book import AuditNotes
+from mcp_interface.address import Resource
+from mcp_interface.capability import Context, Grant, GrantOptions, Need, SecurityKernel, Verdict
+from mcp_interface.errors import NotFound, NotPermitted
+from mcp_interface.ids import ExecutionId, PrincipalId
+from mcp_interface.session import Session
+from mcp_interface.tool import Tool
+from mcp_interface.trace import current_trace_id
+
+BY_PROFILE = "profile "
+"""How the metadata of a right begins that a session's profile gave, and takes back when it is changed."""
+_THIS_CALL = GrantOptions(expires_in=timedelta(minutes=1), delegation_depth=0, constraints={"max_uses": 1})
+"""Of what a person names by calling: it ends with the call, and by itself if the node does not live to see that."""
+
+
+class Rights:
+    """Obtains the rights of calls, one judgement at a time for each principal.
+
+    Args:
+        kernel: Judges.
+        approving: Asks people.
+        sessions: Say under which profile a call is made, and for whom.
+        audit: Keeps what is judged beside the kernel.
+        is_active: Whether a principal has not ended.
+    """
+
+    def __init__(
+        self,
+        kernel: SecurityKernel,
+        approving: Approving,
+        sessions: Sessions,
+        audit: AuditNotes,
+        is_active: Callable[[PrincipalId], bool],
+    ) -> None:
+        self._kernel = kernel
+        self._approving = approving
+        self._sessions = sessions
+        self._audit = audit
+        self.is_active = is_active
+        self._locks: WeakValueDictionary[PrincipalId, asyncio.Lock] = WeakValueDictionary()
+        self._named: dict[ExecutionId, list[Grant]] = {}
+
+    async def give_back(self, execution_id: ExecutionId) -> None:
+        """Withdraw what a person named for one call that has ended; harmless when repeated."""
+        await withdraw(self._kernel, self._named.pop(execution_id, []))
+
+    def require(self, request: ToolRequest, verdicts: list[Verdict]) -> None:
+        """Return if what allowed a call still does: minutes may have passed since, over a question or a dead link.
+
+        Raises:
+            NotPermitted: A right has ended, or the agent; uses do not count, this call has had its own.
+        """
+        ended = "" if self.is_active(request.principal_id) else f"{request.principal_id} has ended"
+        for verdict in verdicts:
+            try:
+                if verdict.capability_id is None:
+                    raise NotFound("an allow names no right", "report it")
+                self._kernel.handle_of(verdict.capability_id, request.principal_id)
+            except NotFound:
+                ended = ended or f"the right {verdict.capability_id} has ended"
+        if ended:
+            raise NotPermitted(
+                f"{request.server}/{request.tool} was allowed, but {ended} before it began",
+                "call it again, so that it is judged by what is held now",
+                {"reason": "capability_revoked", "principal_id": request.principal_id},
+            )
+
+    async def had(self, request: ToolRequest, need: Need) -> Verdict | None:
+        """The allow of a call that an earlier process began, if the right that it had its use of still holds.
+
+        Judged by what is true now, and on record; but its use is not counted a second time.
+        """
+        call = request.call
+        if call is None or call.capability_id is None or not request.left.began:
+            return None
+        principal = request.principal_id
+        try:
+            handle = self._kernel.handle_of(call.capability_id, principal)
+        except NotFound:
+            return None
+        verdict = self._kernel.validate(handle, principal, need.resource, need.facts)
+        if not verdict.allowed and verdict.reason != "uses_exhausted":
+            return None
+        entry = await self._audit.append(
+            kind="access_allowed",
+            principal_id=principal,
+            resource_uri=need.resource.uri,
+            decision="allowed",
+            reason="allowed",
+            session_id=request.session_id,
+            details={
+                "note": f"{request.server}/{request.tool}",
+                "capability_id": call.capability_id,
+                "taken_up": request.execution_id,
+                "allowed_by": call.audit_seq,
+            },
+        )
+        return msgspec.structs.replace(
+            verdict, allowed=True, reason="allowed", capability_id=call.capability_id, audit_seq=entry.seq
+        )
+
+    async def obtain(
+        self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, need: Need
+    ) -> Verdict:
+        """Return an allow, by what is held or by what profile or person add; or raise."""
+        needed = need.resource
+        context = Context(
+            session_id=request.session_id,
+            trace_id=current_trace_id(),
+            note=f"{request.server}/{request.tool}",
+        )
+        # what a person calls by name is named by them; an agent's principal is never a person
+        named = await designate(self._kernel, request.principal_id, needed, _THIS_CALL)
+        if named is not None:
+            self._named.setdefault(execution_id, []).append(named)
+        handle = None if named is None else named.handle
+        async with self._judging(request.principal_id):
+            verdict = await self._kernel.authorize(request.principal_id, needed, context, handle, need.facts)
+        if verdict.allowed:
+            return verdict
+        session = self._sessions.get(request.session_id)
+        decision = decide(session, tool.info(), needed) if request.may_ask else Decision.DENY
+        if decision is Decision.DENY or verdict.reason == "security_error":
+            raise denial(request.principal_id, needed, verdict)
+        if decision is Decision.GRANT:
+            options = GrantOptions(delegation_depth=0, metadata={"by": f"{BY_PROFILE}{session.profile}"})
+        else:
+            options = await self._approving.ask(request, execution_id, tool, need, verdict)
+        if not self.is_active(request.principal_id):
+            raise denial(request.principal_id, needed, verdict)
+        in_person = decision is Decision.ASK  # who was asked has seen and named it; the profile has not
+        return await self._grant(request, need, context, session, options, in_person)
+
+    async def _grant(
+        self,
+        request: ToolRequest,
+        need: Need,
+        context: Context,
+        session: Session,
+        options: GrantOptions,
+        in_person: bool,
+    ) -> Verdict:
+        """Hand over the missing right and use it at once, so that no call beside this one uses it up."""
+        principal, needed = request.principal_id, need.resource
+        async with self._judging(principal):
+            grant = await delegate_from_holdings(
+                self._kernel, session.created_by, principal, needed, options, in_person=in_person
+            )
+            try:
+                verdict = await self._kernel.authorize(principal, needed, context, grant.handle, need.facts)
+                given = str(options.metadata.get("by", "")).startswith(BY_PROFILE)
+                changed = given and self._sessions.get(request.session_id).profile != session.profile
+                if changed or not verdict.allowed:
+                    raise denial(principal, needed, verdict)
+            except BaseException:
+                await withdraw(self._kernel, [grant])
+                raise
+        return verdict
+
+    def _judging(self, principal: PrincipalId) -> asyncio.Lock:
+        """One judgement at a time for each principal; those of different ones share their disk syncs."""
+        lock = self._locks.get(principal)
+        if lock is None:
+            lock = self._locks[principal] = asyncio.Lock()
+        return lock
+
+
+def denial(principal: PrincipalId, needed: Resource, verdict: Verdict) -> NotPermitted:
+    """The error of a denied access, with the exact grant that would allow it.
+
+    Where only a limit stands in the way, a grant without it would be far more than was asked for.
+    """
+    grant = f"umbrella grant {principal} {shlex.quote(verdict.needed or needed.uri)}"
+    limited = verdict.reason in {"constraint_violated", "uses_exhausted"}
+    if limited:
+        grant += " --uses 1"
+    return NotPermitted(
+        verdict.message,
+        f"keep to the limit, or allow it once: {grant}" if limited else grant,
+        {
+            "reason": verdict.reason,
+            "principal_id": principal,
+            "resource_uri": needed.uri,
+            "grant": grant,
+            "nearest": verdict.covering,
+            "audit_seq": verdict.audit_seq,
+        },
+    )

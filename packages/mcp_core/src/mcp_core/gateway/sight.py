@@ -1,0 +1,120 @@
+"""What a principal may know of: the servers and tools on which it holds some right. The owner sees everything.
+
+This decides what is shown and what is called "not found"; whether something may be done is the kernel's to judge,
+each time.
+"""
+
+from fnmatch import fnmatchcase
+
+from mcp_core.gateway.toolbox import Toolbox
+from mcp_core.tools.assistant import SERVER as ASSISTANT
+from mcp_interface.address import parse_resource, tool_resource
+from mcp_interface.capability import Capability, SecurityKernel
+from mcp_interface.client import Notice, OffersChanged, ResourceChanged, ServerChanged
+from mcp_interface.errors import NotFound, NotPermitted
+from mcp_interface.ids import PrincipalId
+from mcp_interface.offers import CATALOG, resource_right
+from mcp_interface.tool import ToolInfo
+
+_COVERS = frozenset({"allowed", "constraint_violated"})
+"""Limits may allow other arguments than none."""
+
+
+class Sight:
+    """Whom is shown what.
+
+    Args:
+        kernel: Knows the rights.
+        toolbox: Knows the tools.
+        owner: Of the node.
+    """
+
+    def __init__(self, kernel: SecurityKernel, toolbox: Toolbox, owner: PrincipalId) -> None:
+        self._kernel = kernel
+        self._toolbox = toolbox
+        self._owner = owner
+
+    def sees_all(self, who: PrincipalId) -> bool:
+        """Whether nothing is hidden from somebody."""
+        return who == self._owner
+
+    def tool(self, who: PrincipalId, tool: ToolInfo) -> bool:
+        """Whether somebody holds a right with which this tool can be called in some way."""
+        if self.sees_all(who):
+            return True
+        if tool.server not in self._toolbox.builtin:
+            return self._covered(who, tool_resource(tool.server, tool.name).uri)
+        # what it touches depends on the arguments: any right of the kind that it needs will do
+        wanted = {_kind(pattern) for pattern in tool.required_capabilities}
+        return any(_kind(held.resource_uri) in wanted for held in self._kernel.held_by(who)) and all(
+            not pattern.startswith("mcp://tool/") or self._covered(who, pattern)
+            for pattern in tool.required_capabilities
+        )
+
+    def check(self, who: PrincipalId, server: str, tool: str) -> None:
+        """Return if somebody may know whether a server has such a tool; what is built in is no secret.
+
+        Raises:
+            NotFound: Not so; the same for a tool that is hidden and for one that does not exist.
+        """
+        if self.sees_all(who) or server in self._toolbox.builtin:
+            return
+        if not self._covered(who, tool_resource(server, tool).uri):
+            raise NotFound(f"no tool {server[:80]}/{tool[:80]}", "list them: umbrella mcp tools")
+
+    def check_speaking(self, who: PrincipalId) -> None:
+        """Return if somebody may have the assistant think: its model is paid for by the node's owner.
+
+        Raises:
+            NotPermitted: They hold no right to call the assistant; the remedy is the grant.
+        """
+        needed = tool_resource(ASSISTANT, "ask").uri
+        if not self.sees_all(who) and not self._covered(who, needed):
+            raise NotPermitted(
+                f"{who} may not speak to the assistant",
+                f"umbrella grant {who} {needed}",
+                {"reason": "no_capability"},
+            )
+
+    def server(self, who: PrincipalId, name: str) -> bool:
+        """Whether somebody holds a right on anything of a server."""
+        if self.sees_all(who) or name == CATALOG:
+            return True
+        place = tool_resource(name, "x").segments[0]
+        return any(_reaches(held, place) for held in self._kernel.held_by(who))
+
+    def passing(self, who: PrincipalId, notice: Notice) -> Notice | None:
+        """What somebody is told of a notice that concerns the whole node; None: nothing.
+
+        What the catalog holds is its owners' affair, so that changes there are told to the owner of the node alone.
+        """
+        match notice:
+            case OffersChanged(server=name) if self.server(who, name):
+                return notice
+            case ResourceChanged(server=name, uri=uri) if name != CATALOG:
+                return notice if self._covered(who, resource_right(name, uri).uri) else None
+            case ServerChanged(name=name, state=state) if self.server(who, name):
+                return ServerChanged(name=name, state=state)  # its error may tell how it is reached
+        return None
+
+    def _covered(self, who: PrincipalId, uri: str) -> bool:
+        wanted = parse_resource(uri)
+        for held in self._kernel.held_by(who):
+            handle = self._kernel.handle_of(held.id, who)
+            if self._kernel.validate(handle, who, wanted).reason in _COVERS:
+                return True
+        return False
+
+
+def _kind(uri: str) -> tuple[str, str]:
+    wanted = parse_resource(uri)
+    return wanted.type, wanted.operation
+
+
+def _reaches(held: Capability, place: str) -> bool:
+    """Whether a right on tools may be one on something of the server that is written so in resources."""
+    wanted = parse_resource(held.resource_uri)
+    if wanted.type != "tool":
+        return False
+    first = wanted.segments[0]
+    return first == "**" or fnmatchcase(place, first.replace("[", "[[]"))
