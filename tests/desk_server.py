@@ -5,6 +5,7 @@ from typing import Annotated
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.server.request_state import RequestStateSecurity
 from mcp_types import (
     CallToolResult,
     Completion,
@@ -15,7 +16,8 @@ from mcp_types import (
 )
 from pydantic import BaseModel, Field
 
-server = MCPServer("desk")
+# The same key in every process, so that a question can be answered after a restart.
+server = MCPServer("desk", request_state_security=RequestStateSecurity(keys=["0" * 32], ttl=3600.0))
 
 
 class Trip(BaseModel):

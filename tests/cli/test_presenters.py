@@ -97,8 +97,14 @@ def report(**given: Any) -> StoreReport:
     [
         ("", ""),
         ("1,203 events in 8 streams", ""),
-        ("1,203 events in 8 streams; the last 12 were read back from the log", "the last 12 were read back from the log"),
-        ("3 events in 1 stream; the last 3 were read back from the log; cut off 512 bytes", "the last 3 were read back from the log; cut off 512 bytes"),
+        (
+            "1,203 events in 8 streams; the last 12 were read back from the log",
+            "the last 12 were read back from the log",
+        ),
+        (
+            "3 events in 1 stream; the last 3 were read back from the log; cut off 512 bytes",
+            "the last 3 were read back from the log; cut off 512 bytes",
+        ),
     ],
 )
 def test_of_an_opening_only_what_is_out_of_the_ordinary_is_news(found: str, news: str) -> None:

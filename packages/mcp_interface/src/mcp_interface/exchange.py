@@ -4,13 +4,15 @@ For clients over any transport that carries the frames of `mcp_interface.client`
 nothing; the client hands it what has come, and says when nothing more will. Used on one event loop only.
 """
 
-import asyncio
 import itertools
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from mcp_interface.backlog import Backlog
 from mcp_interface.client import Failure, Happened, NodeFrame, PassedBy, Result, Welcome
 from mcp_interface.errors import OurBug, UmbrellaError, error_from
+
+if TYPE_CHECKING:
+    import asyncio
 
 _Answer: TypeAlias = "asyncio.Future[Result]"
 
@@ -26,6 +28,8 @@ class Exchange:
     def expect(self) -> tuple[int, _Answer]:
         """A number for a request, and the future of its answer; give it back with `settle`."""
         key = next(self._ids)
+        import asyncio  # late: who only reads structs needs none of it to start
+
         answer: _Answer = asyncio.get_running_loop().create_future()
         self._answers[key] = answer
         return key, answer

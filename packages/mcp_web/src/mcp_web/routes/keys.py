@@ -46,9 +46,7 @@ async def create_key(caller: CallerDependency, data: JSONBody[WantedKey]) -> New
     """This answer is the only place where its secret ever stands."""
     principal = None if data.principal_id is None else PrincipalId(data.principal_id)
     return await caller.ask(
-        CreateKey(
-            name=data.name, principal_id=principal, grants=data.grants, expires_in_s=data.expires_in_s
-        )
+        CreateKey(name=data.name, principal_id=principal, grants=data.grants, expires_in_s=data.expires_in_s)
     )
 
 

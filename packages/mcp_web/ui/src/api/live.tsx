@@ -63,7 +63,7 @@ function touched(notice: Notice): string[] {
   if (stream.startsWith("agent:")) return ["agents", "status"];
   if (stream === "security") return ["capabilities", "agents", "audit"];
   if (stream === "access") return ["keys", "publications"];
-  if (stream.startsWith("catalog:")) return ["resources", "prompts"];
+  if (stream.startsWith("catalog:")) return ["resources", "prompts", "prompt"];
   if (stream === "tools") return ["tools", "changes", "refusals", "audit"];
   return SERVERS;
 }

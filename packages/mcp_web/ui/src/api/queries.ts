@@ -98,10 +98,10 @@ export const prompts = (q: string) =>
   });
 
 export const prompt = (name: string) =>
-  queryOptions({ queryKey: ["prompts", "one", name], queryFn: () => api<Prompt>(at("prompts", name)) });
+  queryOptions({ queryKey: ["prompt", name], queryFn: () => api<Prompt>(at("prompts", name)) });
 
 export const promptVersions = (name: string) =>
-  queryOptions({ queryKey: ["prompts", "versions", name], queryFn: () => api<Page<Prompt>>(at("prompts", name, "versions"), { query: { limit: 200 } }) });
+  queryOptions({ queryKey: ["prompt", name, "versions"], queryFn: () => api<Page<Prompt>>(at("prompts", name, "versions"), { query: { limit: 200 } }) });
 
 export const keys = () =>
   infiniteQueryOptions({

@@ -107,7 +107,7 @@ function Render({ prompt: given }: { prompt: Prompt }) {
 function Edit({ prompt: given, onGone }: { prompt: Prompt; onGone: () => void }) {
   const queries = useQueryClient();
   const [template, setTemplate] = useState(given.template);
-  const fresh = () => queries.invalidateQueries({ queryKey: ["prompts"] });
+  const fresh = () => Promise.all(["prompts", "prompt"].map((name) => queries.invalidateQueries({ queryKey: [name] })));
   const save = useMutation({
     mutationFn: () => api<Prompt>(at("prompts", given.name), { method: "PUT", body: { template, expected_version: given.version } }),
     onSuccess: fresh,
@@ -115,8 +115,8 @@ function Edit({ prompt: given, onGone }: { prompt: Prompt; onGone: () => void })
   const remove = useMutation({
     mutationFn: () => api<null>(at("prompts", given.name), { method: "DELETE" }),
     onSuccess: () => {
-      onGone();
-      return fresh();
+      onGone(); // what is gone is not asked for again
+      return queries.invalidateQueries({ queryKey: ["prompts"] });
     },
   });
   if (given.source) {
@@ -161,7 +161,7 @@ function Versions({ prompt: given }: { prompt: Prompt }) {
   const found = useQuery(promptVersions(given.name));
   const back = useMutation({
     mutationFn: (version: number) => api<Prompt>(at("prompts", given.name, "revert"), { method: "POST", body: { version } }),
-    onSuccess: () => queries.invalidateQueries({ queryKey: ["prompts"] }),
+    onSuccess: () => Promise.all(["prompts", "prompt"].map((name) => queries.invalidateQueries({ queryKey: [name] }))),
   });
   const items = found.data?.items ?? [];
   return (
