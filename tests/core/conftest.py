@@ -24,7 +24,9 @@ from mcp_core.gateway.handlers.tools import ToolCommands
 from mcp_core.gateway.passes import Passes
 from mcp_core.gateway.questions import OpenQuestions
 from mcp_core.gateway.router import Router
-from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.sessions import Sessions, person_of
+from mcp_core.gateway.sight import Sight
+from mcp_core.gateway.speaking import Speaking
 from mcp_core.gateway.tool_book import Offered, ToolBook
 from mcp_core.gateway.toolbox import Toolbox, speaks_against
 from mcp_core.observe.telemetry import LocalTelemetry
@@ -122,6 +124,7 @@ class House:
         self.session_actors = Supervisor(self.clock, self.entropy, name="sessions")
         self.agent_actors = Supervisor(self.clock, self.entropy, name="agents")
         self.sessions = Sessions(self.journal, self.session_actors, self.clock, self.entropy)
+        self.owner = PrincipalId(new_id("user", SeededEntropy(7)))
         self.directory = Directory(
             self.journal,
             store,
@@ -132,6 +135,7 @@ class House:
             self.telemetry,
             self.clock,
             self.entropy,
+            partial(person_of, self.sessions, self.owner),
         )
         by_server: dict[str, list[Tool]] = {}
         for tool in tools:
@@ -141,12 +145,12 @@ class House:
         self.desk = desk
         self.book = ToolBook(self.journal, audit, self.clock)
         self.executions = Executions(
-            self.sessions, ExecutionIndex(self.journal), bus.pass_by, self.clock, self.entropy
+            self.sessions, ExecutionIndex(self.journal), bus.pass_by, self.clock, self.entropy, self.owner
         )
         self.approving = Approving(
             desk, self.toolbox, self.sessions, self.book, self.clock, self.entropy, 30.0
         )
-        self.questions = OpenQuestions(self.sessions, self.clock, self.entropy, 3600.0)
+        self.questions = OpenQuestions(self.sessions, self.clock, self.entropy, 3600.0, self.owner)
         self.kept: dict[str, tuple[PrincipalId, str]] = {}
         self.guard = Guard(
             self.kernel,
@@ -167,7 +171,8 @@ class House:
         )
         self.executions.serve(self.guard)
         self.provider: Provider | None = None
-        self.owner = PrincipalId(new_id("user", SeededEntropy(7)))
+        self.sight = Sight(self.kernel, self.toolbox, self.owner)
+        self.speaking = Speaking(self.kernel, self.owner)
         self.router = Router(self.directory, Passes(self.kernel), self.groups, self.letters, self.telemetry)
 
     async def _keep_whole(self, owner: PrincipalId, whole: bytes, mime_type: str) -> str:
@@ -211,7 +216,13 @@ class House:
             self.directory, self.sessions, self.kernel, self.toolbox, self.book, self.owner
         )
         self.calls = ExecutionCommands(
-            self.executions, self.questions, self.sessions, self.directory, self.caller, self.owner
+            self.executions,
+            self.questions,
+            self.sessions,
+            self.directory,
+            self.caller,
+            self.owner,
+            self.sight,
         )
         self.tools = ToolCommands(self.toolbox, self.book, self.kernel, self.owner)
         self.executions.go_on(self.caller.call, self._connected)
@@ -227,6 +238,8 @@ class House:
             self.journal,
             self.clock,
             self.entropy,
+            self.sight,
+            self.speaking,
         )
 
     async def close(self) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import os
 import random
 import sys
+import uuid
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from asking import form, heard, said
 from flow.conftest import NodeProcess
@@ -60,6 +62,7 @@ SERVED = {
         "Bern one accept [('day', 'monday'), ('seats', 2)]",
     ),
     "legacy": (StartExecution(server="legacy", tool="ask", arguments={"kind": "form"}), '"accept"'),
+    "pay": (StartExecution(server="modern", tool="pay", arguments={"seconds": 0.3}), "paid"),
 }
 
 
@@ -124,14 +127,20 @@ async def until_killed(work: Any) -> None:
         assert error.code in KILLED, error
 
 
-async def begin(client: Any, kinds: Any, started: dict[str, tuple[str, str]], session: Any) -> None:
+async def begin(
+    client: Any, kinds: Any, started: dict[str, tuple[str, str]], session: Any, ledger: str
+) -> None:
     """Begin calls of every kind, and a turn whose tool needs a person's yes."""
     for _ in range(CALLS):
-        for kind, (command, text) in kinds.items():
+        for kind, (usual, text) in kinds.items():
             if kind == "legacy" and await goes_on(
                 client, [key for key, (its, _) in started.items() if its == kind]
             ):
                 continue  # what such a server asks names no call: two at a time could not be told apart
+            command = usual
+            if kind == "pay":
+                order = {"order": uuid.uuid4().hex, "ledger": ledger}
+                command = msgspec.structs.replace(usual, arguments=usual.arguments | order)
             execution: Execution = await client.request(command)
             started[execution.id] = (kind, text)
     if session is not None:
@@ -177,15 +186,20 @@ def check(ends: dict[str, Execution], started: dict[str, tuple[str, str]], event
     outcomes: Counter[str] = Counter()
     questions = [event for event in events if isinstance(event, QuestionAsked)]
     answered = {event.question_id for event in events if isinstance(event, QuestionAnswered)}
-    handles = {event.question.execution_id for event in questions if event.handle}
+    handles = {event.question.execution_id: event.handle for event in questions if event.handle}
+    kept = [event for event in events if isinstance(event, ExecutionChanged) and event.status == "kept"]
+    handles |= {event.execution_id: event.handle for event in kept}
+    sent = {key for key, handle in handles.items() if '"sent":true' in handle}
     for key, found in ends.items():
         kind, text = started[key]
         outcomes[f"{kind} {found.status}"] += 1
         if found.status == "SUCCESS":
             assert found.result is not None and text in found.result.text, (kind, found)
             continue
-        # what it was doing nobody knows: nothing was open, no handle was known, and it is not harmless
-        assert found.status == "INTERRUPTED" and kind != "look" and key not in handles, (kind, found)
+        # what it was doing nobody knows: nothing was open, it is not harmless, and no handle was known or its
+        # answers were sent
+        assert found.status == "INTERRUPTED" and kind != "look", (kind, found)
+        assert key not in handles or key in sent, (kind, found)
         mine = {event.question.id for event in questions if event.question.execution_id == key}
         assert mine <= answered, (kind, found)
     over = Counter(
@@ -216,6 +230,8 @@ def check_turns(events: list[Any]) -> int:
 def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kinds: dict[str, Any]) -> None:
     async def scenario(environ: dict[str, str]) -> None:
         entropy = random.Random(2026)
+        ledger = tmp_path / "ledger"
+        ledger.touch()
         node, people = AskingProcess(tmp_path / "node", {**environ, **PATH}), People(entropy)
         started: dict[str, tuple[str, str]] = {}
         session: Any = None
@@ -235,7 +251,9 @@ def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kind
                         assert added.state == "ready", added.error
                 if kinds is KINDS and session is None:
                     session = (await mine.request(CreateSession(profile="careful"))).id
-                beginning = asyncio.create_task(until_killed(begin(mine, kinds, started, session)))
+                beginning = asyncio.create_task(
+                    until_killed(begin(mine, kinds, started, session, str(ledger)))
+                )
                 load = [beginning]
                 if number % 3 == 0:
                     await beginning  # in the others, it is killed while it takes them
@@ -269,10 +287,14 @@ def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kind
             ]
             outcomes = check(ends, started, events)
             allowed = check_turns(events)
+            orders = Counter(ledger.read_text().split())
+            assert max(orders.values(), default=1) == 1, f"done twice: {orders}"
+            assert len(orders) >= outcomes["pay SUCCESS"]
             assert people.after_a_restart > 0 and (allowed > 0 or session is None)
             assert all(outcomes[f"{kind} SUCCESS"] for kind in kinds)
             print(
-                f"{ROUNDS} rounds: {dict(outcomes)}, {allowed} allowed, {people.after_a_restart} answered later"
+                f"{ROUNDS} rounds: {dict(outcomes)}, {len(orders)} paid, {allowed} allowed, "
+                f"{people.after_a_restart} answered later"
             )
         finally:
             await node.let_go()
@@ -281,6 +303,44 @@ def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kind
     steps = [{"when": "do it", "tool_call": {"name_contains": "ask", "arguments": {}}}] * (ROUNDS * 2)
     with scripted_model(steps) as model:
         asyncio.run(scenario(model.environ("openai")))
+
+
+@pytest.mark.timeout(120)
+def test_what_a_person_has_confirmed_is_not_done_twice_when_the_node_is_killed_meanwhile(
+    tmp_path: Path,
+) -> None:
+    ledger = tmp_path / "ledger"
+    order = {"order": "one", "ledger": str(ledger), "seconds": 300.0}
+
+    async def scenario() -> None:
+        node = AskingProcess(tmp_path / "node", PATH)
+        await node.start()
+        client = await node.client()
+        spec = ServerSpec(command=sys.executable, args=[str(SERVERS / "asking_server.py"), "stdio", "sealed"])
+        assert (await client.request(AddServer(name="modern", spec=spec))).state == "ready"
+        started = await client.request(StartExecution(server="modern", tool="pay", arguments=order))
+        await asked(client, ListQuestions())
+        (question,) = (await client.request(ListQuestions())).items
+        await People(random.Random(1)).one(client, question)
+        async with asyncio.timeout(PATIENCE):
+            while not ledger.exists():
+                await asyncio.sleep(0.02)
+        node.kill()
+        await node.let_go()
+        await node.start()
+        client = await node.client()
+        found = (await all_over(client, {started.id: ("pay", "")}))[started.id]
+        assert found.status == "INTERRUPTED" and found.error is not None
+        assert "may or may not have taken effect" in found.error.remedy
+        assert not (await client.request(ListQuestions())).items
+        # whoever has looked may call it again
+        again = await client.request(StartExecution(server="modern", tool="pay", arguments=order))
+        await asked(client, ListQuestions())
+        assert ledger.read_text().split() == ["one"] and again.id != started.id
+        await node.let_go()
+        node.kill()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.timeout(120)

@@ -114,6 +114,8 @@ def values(kind: Any, medium: Medium) -> SearchStrategy[Any]:
 def bounded(kind: Any, meta: msgspec.Meta) -> SearchStrategy[Any]:
     if kind is datetime:
         return TIMES
+    if kind is str and meta.pattern is not None:
+        return st.from_regex(meta.pattern, fullmatch=True).filter(lambda text: len(text) <= 200)
     if kind is str:
         return st.text(min_size=meta.min_length or 0, max_size=30)
     if kind is float:

@@ -1,6 +1,7 @@
 """/mcp over a real socket: who comes in and how, what an outsider is told, and which virtual server answers."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from serving import Running, running
 
+from mcp_core.protocol.server.http import MAX_SESSIONS_EACH
 from mcp_interface.key import Publication
 
 ANYBODY = "user_" + "a" * 32
@@ -45,6 +47,46 @@ def ask(
 
 def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
+
+
+PROXIED = (
+    "x-forwarded-for",
+    "X-Forwarded-Host",
+    "x-forwarded-proto",
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-envoy-external-address",
+    "cf-connecting-ip",
+    "true-client-ip",
+    "tailscale-user-login",
+    "via",
+)
+OLDER = {"accept": "application/json, text/event-stream"}
+BEGIN = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "t", "version": "1"},
+    },
+}
+
+
+def plain(server: Running, version: str) -> int:
+    """The status of a session's beginning, asked in one version of HTTP."""
+    port, body = int(server.url.rstrip("/").rpartition(":")[2]), json.dumps(BEGIN).encode()
+    head = [f"POST /mcp {version}", f"Host: 127.0.0.1:{port}", "Connection: close"]
+    head += [f"Accept: {OLDER['accept']}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+        line.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+        return int(line.makefile("rb").readline().split()[1])
+
+
+def begin(server: Running, key: str) -> httpx.Response:
+    return httpx.post(server.url + "mcp", json=BEGIN, headers={**OLDER, **bearer(key)}, timeout=30)
 
 
 def tools(response: httpx.Response) -> set[str]:
@@ -83,14 +125,14 @@ def token(key_file: tuple[Any, Path], **changes: Any) -> str:
 
 
 def test_an_outsider_is_told_how_to_come_in(server: Running) -> None:
-    for path in ("mcp", "mcp/", "mcp/some"):
+    for path, named in (("mcp", ""), ("mcp/", ""), ("mcp/some", "/some"), ("mcp/so%22me", "/so%22me")):
         refused = ask(server, path)
         assert refused.status_code == 401
         challenge = refused.headers["www-authenticate"]
         assert challenge.startswith("Bearer ") and "resource_metadata=" in challenge
         where = challenge.partition('resource_metadata="')[2].partition('"')[0]
         told = httpx.get(where).json()
-        assert told["authorization_servers"] == [ISSUER] and told["resource"] == AUDIENCE
+        assert told["authorization_servers"] == [ISSUER] and told["resource"] == AUDIENCE + named
     wrong = ask(server, headers=bearer("umbrella_" + "0" * 64))
     assert wrong.status_code == 401 and 'error="invalid_token"' in wrong.headers["www-authenticate"]
 
@@ -109,10 +151,8 @@ def test_a_key_comes_in_with_its_own_rights_until_it_is_revoked(server: Running)
     assert call.json()["result"]["isError"] is False
     assert call.headers["cache-control"].startswith("no-") and "x-request-id" in call.headers
     server.revoke("laptop")
-    deadline = time.monotonic() + 20
-    while ask(server, headers=bearer(key)).status_code != 401:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    assert ask(server, headers=bearer(key)).status_code == 401
+    assert httpx.get(server.url + "api/sessions", headers=bearer(key)).status_code == 401
 
 
 def test_a_cookie_is_no_way_in(server: Running) -> None:
@@ -161,10 +201,14 @@ def test_a_token_that_somebody_else_signed_is_refused(server: Running, key_file:
 def test_nobody_comes_in_unknown_unless_that_is_allowed(server: Running, tmp_path: Path) -> None:
     assert ask(server).status_code == 401
     with running(tmp_path, f'[mcp]\nanonymous_principal = "{ANYBODY}"\n') as open_server:
+        warning = (tmp_path / "serve.err").read_text()
+        assert ANYBODY in warning and "without a key" in warning
         open_server.grant(ANYBODY, "mcp://fs/read/etc/**")
         assert "fs__read_file" in tools(ask(open_server))
-        for name in ("x-forwarded-for", "forwarded", "via"):  # a proxy on this machine hands others on
-            assert ask(open_server, headers={name: "203.0.113.9"}).status_code == 401
+        for name in PROXIED:  # a proxy on this machine hands others on
+            assert ask(open_server, headers={name: "203.0.113.9"}).status_code == 401, name
+        assert plain(open_server, "HTTP/1.0") == 401  # as a proxy that was told nothing else speaks
+        assert plain(open_server, "HTTP/1.1") == 200
         assert ask(open_server, headers=bearer("wrong")).status_code == 401
 
 
@@ -199,19 +243,40 @@ def test_a_virtual_server_answers_those_it_is_for_and_no_other(server: Running) 
 
 def test_a_session_of_the_older_era_belongs_to_the_key_that_opened_it(server: Running) -> None:
     mine, others = server.key("older"), server.key("thief")
-    accept = {"accept": "application/json, text/event-stream"}
-    params = {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "t", "version": "1"},
-    }
-    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-    opened = httpx.post(server.url + "mcp", json=body, headers={**accept, **bearer(mine)}, timeout=30)
+    opened = begin(server, mine)
     assert opened.status_code == 200
     session = {"mcp-session-id": opened.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
     ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
     answers = [
-        httpx.post(server.url + "mcp", json=ping, headers={**accept, **session, **bearer(key)}, timeout=30)
+        httpx.post(server.url + "mcp", json=ping, headers={**OLDER, **session, **bearer(key)}, timeout=30)
         for key in (mine, others)
     ]
     assert [answer.status_code for answer in answers] == [200, 404]
+
+
+def test_nobody_takes_all_the_sessions_of_the_older_era(server: Running) -> None:
+    greedy, victim = server.key("greedy"), server.key("victim")
+    opened = [begin(server, greedy) for _ in range(MAX_SESSIONS_EACH + 1)]
+    assert {answer.status_code for answer in opened[:-1]} == {200}
+    assert opened[-1].status_code == 429 and opened[-1].json()["code"] == "overloaded"
+    other = begin(server, victim)
+    assert other.status_code == 200
+    theirs = {**OLDER, "mcp-session-id": other.headers["mcp-session-id"]}
+    for headers in ({**theirs, **bearer(greedy)}, theirs):
+        assert httpx.delete(server.url + "mcp", headers=headers).status_code in {401, 404}
+    ended = {**OLDER, **bearer(greedy), "mcp-session-id": opened[0].headers["mcp-session-id"]}
+    assert httpx.delete(server.url + "mcp", headers=ended).status_code == 200
+    assert begin(server, greedy).status_code == 200
+    assert ask(server, headers=bearer(greedy)).status_code == 200  # the era without sessions is not bounded
+
+
+def test_an_access_token_for_one_virtual_server_opens_that_one_alone(
+    server: Running, key_file: tuple[Any, Path]
+) -> None:
+    server.publish(Publication(name="narrow", tools=["fs/read_file"]))
+    server.publish(Publication(name="narrower", tools=["fs/read_file"]))
+    made = bearer(token(key_file, aud=f"{AUDIENCE}/narrow"))
+    assert tools(ask(server, "mcp/narrow", headers=made)) == {"fs__read_file"}
+    for path in ("mcp", "mcp/narrower"):
+        assert ask(server, path, headers=made).status_code == 401
+    assert ask(server, "mcp/narrow", headers=bearer(token(key_file))).status_code == 200

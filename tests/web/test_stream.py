@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mcp_interface.client import TextDelta
 from mcp_interface.commands import GetSession, GetStatus, ListSessions, Page
-from mcp_interface.errors import NodeUnavailable, NotFound
+from mcp_interface.errors import LoginRequired, NodeUnavailable, NotFound
 from mcp_interface.events import UserMessage
 from mcp_interface.ids import MessageId, PrincipalId, SessionId, TurnId
 from mcp_interface.store import Record
@@ -254,6 +254,20 @@ def test_when_the_node_goes_the_connection_goes_so_that_a_new_one_finds_it_again
         await line.hear()
         await line.say({"type": "follow", "id": 1})
         assert await line.end() == stream.CLOSE_RESTART
+
+    talk(listening, scenario)
+
+
+def test_when_the_login_ends_the_connection_ends_with_it_at_once(
+    listening: Callable[[], Any], door: Any
+) -> None:
+    door.follow_error = LoginRequired("the key was revoked")
+
+    async def scenario(line: Line) -> None:
+        await line.say(HELLO)
+        await line.hear()
+        await line.say({"type": "follow", "id": 1})
+        assert await line.end() == stream.CLOSE_LOGIN
 
     talk(listening, scenario)
 

@@ -33,6 +33,10 @@ def letter(to: str, payload: Any = "hello") -> Envelope:
     )
 
 
+def everyone(agent: Any) -> bool:
+    return True
+
+
 def test_a_crashed_agent_comes_back_under_its_id_with_its_state(open_house: Callable[..., Any]) -> None:
     async def scenario() -> None:
         async with open_house() as house:
@@ -58,7 +62,7 @@ def test_agents_survive_the_node_and_are_revived_when_needed(open_house: Callabl
             agent = await house.directory.spawn("worker", "ann")
             await house.directory.ref(agent.id).call(letter(agent.id))
         async with open_house(store) as house:
-            assert house.directory.find("ann").id == agent.id
+            assert house.directory.find("ann", everyone).id == agent.id
             assert (await house.directory.ref(agent.id).call(letter(agent.id)))["messages"] == 2
 
     asyncio.run(scenario())
@@ -137,9 +141,9 @@ def test_names_are_unique_among_the_living_and_found_by_beginning(open_house: Ca
             ann = await house.directory.spawn("worker", "ann")
             with pytest.raises(CallerMistaken, match="is running"):
                 await house.directory.spawn("worker", "ann")
-            assert house.directory.find(ann.id[:16]).id == ann.id
+            assert house.directory.find(ann.id[:16], everyone).id == ann.id
             with pytest.raises(NotFound):
-                house.directory.find("agent_zzzzzzzz")
+                house.directory.find("agent_zzzzzzzz", everyone)
             await house.directory.stop(ann.id, "enough")
             await house.directory.spawn("worker", "ann")
 

@@ -46,9 +46,10 @@ def question(number: int, *, again: bool = False, moment: int = 0) -> Question:
     )
 
 
+SENT = '{"state": "s", "sent": true}'
 STEPS = st.one_of(
     st.just(("started",)),
-    st.tuples(st.just("kept"), st.sampled_from(["h1", "h2"])),
+    st.tuples(st.just("kept"), st.sampled_from(["h1", "[]", '{"task": "t"}', SENT, '{"sent": true, "task": "t"}'])),
     st.tuples(st.just("asked"), st.integers(0, 3), st.booleans(), st.sampled_from(["", "h3"]), st.integers(0, 2)),
     st.tuples(st.just("answered"), st.integers(0, 3), st.sampled_from([YES, NO])),
     st.tuples(st.just("wants")),
@@ -87,8 +88,10 @@ def test_what_had_begun_runs_again_only_where_it_is_harmless_or_a_person_says_so
         assert not left.handle and (left.again == "accepted" or (detached and repeatable and left.began))
     if what == "begin":
         assert not left.began and (detached or left.approval is not None or left.allowed)
-    assert (what == "resume") == bool(left.handle)
+    assert (what == "resume") == bool(left.handle and (repeatable or left.handle != SENT))
     assert (what == "ask_again") == bool(left.open and not left.handle)
+    if left.handle == SENT and not repeatable:
+        assert what == "end"
 
 
 def test_answers_of_one_moment_are_together_and_a_new_round_begins_without_them() -> None:
@@ -98,6 +101,13 @@ def test_answers_of_one_moment_are_together_and_a_new_round_begins_without_them(
     assert left.responses == {"0": YES, "1": NO} and left.handle == "h"
     left = left.asked(question(2, moment=5), "h")
     assert left.responses == {} and [told.response for told in left.told] == [YES, NO]
+
+
+def test_a_call_whose_answers_were_sent_goes_on_behind_the_next_question() -> None:
+    left = Left(began=True).asked(question(0), "h").answered(question(0).id, YES)
+    assert fate(CALL, left) == "resume"
+    assert fate(CALL, left.kept(SENT)) == "end"
+    assert fate(CALL, left.kept(SENT).asked(question(1, moment=1), '{"state": "next"}')) == "resume"
 
 
 def test_one_no_to_sending_it_again_is_a_no() -> None:

@@ -29,7 +29,8 @@ OWNER, FRIEND, STRANGER = (PrincipalId(new_id("user", SeededEntropy(seed))) for 
 class Room:
     """One catalog that can be opened again over what it keeps."""
 
-    def __init__(self, folder: Path, web: ApiGate | None = None) -> None:
+    def __init__(self, folder: Path, web: ApiGate | None = None, *, people_publish: bool = True) -> None:
+        self.people_publish = people_publish
         self.folder = folder
         self.web = web or ApiGate()
         self.clock = ManualClock()
@@ -54,7 +55,11 @@ class Room:
             OWNER,
             self.clock,
             self.told.append,
+            self.kernel,
         )
+        for who in (FRIEND, STRANGER):
+            if self.people_publish and not self.kernel.held_by(who):
+                await self.grant(who, "mcp://tool/execute/catalog/publish")
         self.handlers = CatalogCommands(self.opened.resources, self.opened.prompts).handlers()
 
     def set_clock_back(self, seconds: float) -> None:
@@ -79,8 +84,8 @@ class Room:
 
 
 @asynccontextmanager
-async def room(web: ApiGate | None = None) -> AsyncIterator[Room]:
+async def room(web: ApiGate | None = None, *, people_publish: bool = True) -> AsyncIterator[Room]:
     with tempfile.TemporaryDirectory() as folder:
-        made = Room(Path(folder), web)
+        made = Room(Path(folder), web, people_publish=people_publish)
         await made.open()
         yield made

@@ -193,15 +193,15 @@ class Ownership(RuleBasedStateMachine):
         return {key: thing for key, thing in shelf.items() if key[0] == who or thing.visibility == "public"}
 
     def found(self, shelf: Shelf, who: PrincipalId, name: str) -> tuple[PrincipalId, Thing] | None:
-        """Own first, then the oldest public one."""
+        """Own first, then that of the owner of the node, then the oldest public one."""
         if (who, name) in shelf:
             return who, shelf[who, name]
         public = [
-            (thing.since, owner, thing)
+            (owner != OWNER, thing.since, owner, thing)
             for (owner, key), thing in self.seen(shelf, who).items()
             if key == name
         ]
-        return min(public)[1:] if public else None
+        return min(public)[2:] if public else None
 
     def history(self, who: PrincipalId, owner: PrincipalId, thing: Thing) -> list[tuple[int, str]]:
         numbered = enumerate(thing.versions, start=1)
@@ -228,6 +228,12 @@ class Ownership(RuleBasedStateMachine):
             self.check_items(who)
             self.check_prompts(who)
 
+    def offered(self, things: Any, who: PrincipalId, keys: Any) -> list[Any]:
+        """What is listed: own ones first, then those of the owner of the node, then others', each by its key."""
+        found = [(key, one) for key in sorted(keys) if (one := self.found(things, who, key)) is not None]
+        found.sort(key=lambda each: (each[1][0] != who, each[1][0] != OWNER))
+        return [(key, one[1].text, {} if one[0] == who else {"umbrella/owner": one[0]}) for key, one in found]
+
     def check_items(self, who: PrincipalId) -> None:
         seen = self.seen(self.items, who)
         page = self.ask(who, ListItems())
@@ -247,9 +253,7 @@ class Ownership(RuleBasedStateMachine):
         for uri in URIS:
             self.check_item(who, uri)
         offered = self.run(self.room.opened.offering.resources(who))
-        assert [(one.uri, one.name) for one in offered] == [
-            (uri, found[1].text) for uri in URIS if (found := self.found(self.items, who, uri)) is not None
-        ]
+        assert [(one.uri, one.name, one.meta) for one in offered] == self.offered(self.items, who, URIS)
         uris = self.run(
             self.room.opened.offering.complete(
                 who, Complete(server="catalog", kind="template", name="", argument="uri", value="note:")
@@ -291,9 +295,9 @@ class Ownership(RuleBasedStateMachine):
             hits = self.ask(who, ListStoredPrompts(query=thing.text)).items
             assert all((each.owner_id, each.name) in seen for each in hits)
         offered = self.run(self.room.opened.offering.prompts(who))
-        assert [(one.name, one.description) for one in offered] == [
-            (name, found[1].text) for name in NAMES if (found := self.found(self.prompts, who, name))
-        ]
+        assert [(one.name, one.description, one.meta) for one in offered] == self.offered(
+            self.prompts, who, NAMES
+        )
         for name in NAMES:
             self.check_prompt(who, name)
 

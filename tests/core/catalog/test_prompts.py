@@ -266,10 +266,25 @@ def test_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_changes_of_the_list_are_told() -> None:
     async def work(made: Room) -> None:
-        for command in (make(), ChangePrompt(name="greet", title="t"), DeletePrompt(name="greet")):
+        shown, hidden = (
+            ChangePrompt(name="greet", visibility="public"),
+            ChangePrompt(name="greet", visibility="private"),
+        )
+        title, gone = ChangePrompt(name="greet", title="t"), DeletePrompt(name="greet")
+        for command, public in (
+            (make(), False),
+            (title, False),
+            (shown, True),
+            (title, True),
+            (hidden, True),
+            (title, False),
+            (shown, True),
+            (gone, True),
+        ):
             made.told.clear()
             await made.ask(OWNER, command)
-            assert made.told == [OffersChanged(server="catalog", kind="prompts")]
+            whose = None if public else OWNER
+            assert made.told == [OffersChanged(server="catalog", kind="prompts", principal_id=whose)]
 
     in_a_room(work)
 

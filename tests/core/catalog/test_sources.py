@@ -55,7 +55,8 @@ def test_a_file_is_read_as_it_is_now_by_the_right_of_the_owner(tmp_path: Path) -
         assert await made.read(OWNER, "doc:a") == "one"
         file.write_text("two")
         [contents] = await made.opened.offering.read(FRIEND, "doc:a")
-        assert contents == Contents(uri="doc:a", mime_type="text/markdown", text="two")
+        marked = {"umbrella/owner": OWNER}
+        assert contents == Contents(uri="doc:a", mime_type="text/markdown", text="two", meta=marked)
         noted = [entry for entry in made.kernel.audit if entry.kind == "access_allowed"]
         assert {entry.principal_id for entry in noted} == {OWNER}, "the owner's right, on record"
         await made.kernel.revoke(grant.capability.id, OWNER)
@@ -132,9 +133,35 @@ def test_limits_of_the_right_and_of_the_catalog_hold(tmp_path: Path) -> None:
         assert len(await made.read(OWNER, "doc:b")) == MAX_CONTENT
         with pytest.raises(NotPermitted, match="max_file_size"):
             item = await made.ask(OWNER, ChangeItem(uri="doc:b", name="m"))
-            made.opened.resources._sources._load(item.source, "mcp://fs/read/**", {"max_file_size": 10})
+            made.opened.resources._sources._bytes(item.source, "mcp://fs/read/**", {"max_file_size": 10})
 
     in_a_room(work)
+
+
+def test_whoever_is_not_the_owner_is_not_told_where_a_thing_is(tmp_path: Path) -> None:
+    async def work(made: Room) -> None:
+        await add_file(made, tmp_path / "big", visibility="public")
+        await made.grant(OWNER, f"mcp://fs/read{tmp_path}/**")
+        for data, kind in ((None, NotFound), (b"x" * (MAX_CONTENT + 1), CallerMistaken)):
+            if data is not None:
+                (tmp_path / "big").write_bytes(data)
+            for who in (OWNER, FRIEND):
+                with pytest.raises(kind) as caught:
+                    await made.read(who, "doc:a")
+                assert (str(tmp_path) in repr(caught.value.body())) == (who == OWNER)
+
+    in_a_room(work)
+
+
+def test_whoever_is_not_the_owner_is_not_told_from_which_url_a_thing_is() -> None:
+    async def work(made: Room, web: Web, network: Network) -> None:
+        await add_url(made, "/a?key=hidden", visibility="public")
+        for who in (OWNER, FRIEND):
+            with pytest.raises(WorldBroken) as caught:
+                await made.read(who, "web:a")
+            assert ("hidden" in repr(caught.value.body())) == (who == OWNER)
+
+    with_web({"/a?key=hidden": reply(404, b"")}, work)
 
 
 # -- URLs ----------------------------------------------------------------------------------------------------
@@ -171,7 +198,8 @@ def test_a_url_is_fetched_at_each_reading_and_nothing_is_kept() -> None:
         assert await made.read(OWNER, "web:a") == "one"
         web.pages = {"/a": reply(200, b"\0", Content_Type="image/png")}
         [contents] = await made.opened.offering.read(STRANGER, "web:a")
-        assert contents == Contents(uri="web:a", mime_type="image/png", blob=b"\0")
+        marked = {"umbrella/owner": OWNER}
+        assert contents == Contents(uri="web:a", mime_type="image/png", blob=b"\0", meta=marked)
         assert [(one.method, one.target) for one in web.seen] == [("GET", "/a")] * 2
         assert made.blobs.kept == {}
         assert await made.ask(OWNER, CountItems(query="one")) == 0

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
-from mcp_core import Node, Settings
+from mcp_core import Node, Settings, SocketClient
 from mcp_interface.access import CreateKey, ListKeys, ListPublications, Publish, RevokeKey, Unpublish
 from mcp_interface.client import Client, ClientInfo
 from mcp_interface.commands import (
     CheckLogin,
+    CreateLogin,
     CreateSession,
+    EndLogin,
     GrantCapability,
     ListCapabilities,
     ListSessions,
+    RedeemLogin,
     Wish,
 )
 from mcp_interface.errors import CallerMistaken, InvalidRecord, LoginRequired, NotFound, NotPermitted
@@ -162,3 +165,77 @@ def test_what_cannot_be_published_is_refused(tmp_path: Path, publication: Public
         assert not (await owner.request(ListPublications())).items
 
     with_owner(tmp_path, work)
+
+
+async def both_ways(node: Node, folder: Path, token: str) -> list[Client]:
+    """A client in the process and one behind the socket, each let in by the same secret."""
+    (socket,) = (path for path in folder.rglob("*") if path.is_socket())
+    found: list[Client] = [node.client(), SocketClient(socket)]
+    for client in found:
+        await client.connect(ClientInfo(name="x", token=token))
+    return found
+
+
+async def refused(client: Client, idle: "asyncio.Task[None]") -> None:
+    """Nothing is answered any more, and the follow that waited has ended."""
+    with pytest.raises(LoginRequired, match="revoked or has expired"):
+        await client.request(CreateSession(title="too late"))
+    with pytest.raises(LoginRequired, match="revoked or has expired"):
+        await idle
+    with pytest.raises(LoginRequired):
+        await anext(aiter(client.follow()))
+    await client.disconnect()
+
+
+async def idle_follow(client: Client) -> "asyncio.Task[None]":
+    """One that waits for what never comes."""
+
+    async def follow() -> None:
+        async for notice in client.follow(after=1_000_000):
+            raise AssertionError(f"{notice} came")
+
+    task = asyncio.create_task(follow())
+    await client.request(ListSessions())  # its follow is open by now
+    assert not task.done()
+    return task
+
+
+@pytest.mark.parametrize("kind", ["key", "login"])
+def test_what_is_taken_back_ends_every_open_connection_at_once(tmp_path: Path, kind: str) -> None:
+    async def work(node: Node, owner: Client) -> None:
+        if kind == "key":
+            made = await owner.request(CreateKey(name="laptop"))
+            secret, take_back = made.secret, RevokeKey(key="laptop")
+        else:
+            code = (await owner.request(CreateLogin())).code
+            secret = (await owner.request(RedeemLogin(code=code))).key
+            take_back = EndLogin(key=secret)  # type: ignore[assignment]
+        others = await both_ways(node, tmp_path, secret)
+        follows = [await idle_follow(each) for each in others]
+        by_owner = await idle_follow(owner)
+        await owner.request(take_back)
+        for client, idle in zip(others, follows, strict=True):
+            await refused(client, idle)
+        await owner.request(ListSessions())
+        assert not by_owner.done(), "the node's own token lives on"
+        by_owner.cancel()
+        assert "too late" not in {each.title for each in (await owner.request(ListSessions())).items}
+
+    with_owner(tmp_path, work)
+
+
+def test_a_key_that_expires_ends_its_open_connections(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        async with asyncio.timeout(30), Node(Settings(data_dir=tmp_path), clock=clock) as node:
+            owner = await owner_of(node)
+            made = await owner.request(CreateKey(name="short", expires_in_s=3600))
+            others = await both_ways(node, tmp_path, made.secret)
+            clock.advance(3599.9)
+            follows = [await idle_follow(each) for each in others]
+            await asyncio.wait(follows)  # until its end by the clock of the machine, a moment later
+            clock.advance(1)
+            for client, idle in zip(others, follows, strict=True):
+                await refused(client, idle)
+
+    asyncio.run(scenario())

@@ -10,6 +10,7 @@ import pytest
 
 from mcp_core.gateway.gateway import Gateway
 from mcp_core.gateway.listener import Listener
+from mcp_core.gateway.tickets import Ticket
 from mcp_interface.client import (
     ClientFrame,
     ClientInfo,
@@ -49,10 +50,10 @@ class FakeGateway:
         self.go = asyncio.Event()
         self.open_follows = 0
 
-    async def welcome(self, info: ClientInfo) -> Welcome:
-        return Welcome(principal_id=OWNER, session_id=None, version="1", position=0)
+    async def welcome(self, info: ClientInfo) -> tuple[Ticket, Welcome]:
+        return Ticket(OWNER), Welcome(principal_id=OWNER, session_id=None, version="1", position=0)
 
-    async def handle(self, principal: PrincipalId, command: Any) -> Any:
+    async def handle(self, ticket: Ticket, command: Any) -> Any:
         if isinstance(command, GetStatus):
             self.begun += 1
             try:

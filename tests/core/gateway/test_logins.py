@@ -21,10 +21,10 @@ def with_logins(work: Callable[[Logins, ManualClock, MemoryStore], Any]) -> None
 
 def test_the_token_of_the_data_directory_is_the_owner() -> None:
     async def work(logins: Logins, _: ManualClock, __: MemoryStore) -> None:
-        assert await logins.who("the-token") == OWNER
+        assert (await logins.admit("the-token")).principal_id == OWNER
         for wrong in ("", "the-toke", "the-token ", "ü"):
             with pytest.raises(LoginRequired):
-                await logins.who(wrong)
+                await logins.admit(wrong)
 
     with_logins(work)
 
@@ -33,7 +33,7 @@ def test_a_code_works_once_and_its_key_names_the_person() -> None:
     async def work(logins: Logins, _: ManualClock, store: MemoryStore) -> None:
         code = (await logins.create(OWNER)).code
         key = (await logins.redeem(code)).key
-        assert await logins.who(key) == OWNER
+        assert (await logins.admit(key)).principal_id == OWNER
         with pytest.raises(LoginRequired):
             await logins.redeem(code)
         kept = [(name, await store.get(name)) for name in await store.list_keys()]
@@ -64,7 +64,7 @@ def test_a_key_can_be_taken_back() -> None:
         await logins.end(key)
         await logins.end(key)
         with pytest.raises(LoginRequired):
-            await logins.who(key)
+            await logins.admit(key)
 
     with_logins(work)
 

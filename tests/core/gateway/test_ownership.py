@@ -53,7 +53,7 @@ def with_two_people(open_house: Callable[..., Any], work: Callable[[Any, Ask], A
     async def scenario() -> None:
         async with open_house() as house:
             logins = Logins(house.store, house.clock, house.entropy, "token", house.owner)
-            servers = ServerCommands(house.toolbox, house.journal, house.clock, house.owner)
+            servers = ServerCommands(house.toolbox, house.journal, house.clock, house.owner, house.sight)
             handlers = {
                 **house.agents.handlers(),
                 **SecurityCommands(NoAudit(), logins).handlers(),  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def test_an_agent_of_another_person_does_not_exist(open_house: Callable[..., Any
                 ExplainAccess(principal=name, resource_uri=URI),
                 CallTool(server="stub", tool="count_words", arguments={"text": "a"}, as_agent=name),
             ):
-                with pytest.raises(NotFound, match="no agent"):
+                with pytest.raises(NotFound, match=r"no (agent|tool)"):
                     await ask(FRIEND, command)
         with pytest.raises(NotFound, match="no session"):
             await ask(FRIEND, ListAgents(session_id=session.id))

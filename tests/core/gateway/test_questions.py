@@ -12,7 +12,7 @@ from hosting import run
 from mcp_core.gateway.questions import MAX_ASKED
 from mcp_interface.client import ToolSaid
 from mcp_interface.commands import CallTool, CreateSession, EndSession, SuspendSession
-from mcp_interface.errors import CallerMistaken, Interrupted, NotFound, StorageUnavailable
+from mcp_interface.errors import CallerMistaken, Interrupted, NotFound, StorageUnavailable, TooMuch
 from mcp_interface.events import ExecutionChanged, QuestionAnswered, QuestionAsked
 from mcp_interface.execution import (
     AnswerQuestion,
@@ -224,7 +224,7 @@ def test_a_yes_to_a_models_words_lets_the_nodes_own_model_speak(open_house: Hous
         async def provider(name: str) -> Any:
             return model, "scripted"
 
-        house.questions._sampler = ModelSampler(provider, lambda: True, lambda session_id: "")
+        house.questions._sampler = ModelSampler(provider, lambda: True, house.sessions.get, house.speaking)
         params = {
             "messages": [{"role": "user", "content": {"type": "text", "text": "what is it?"}}],
             "systemPrompt": "be brief",
@@ -239,6 +239,80 @@ def test_a_yes_to_a_models_words_lets_the_nodes_own_model_speak(open_house: Hous
         (completion,) = model.asked
         assert (completion.system, completion.max_tokens) == ("be brief", 10)
         assert [(each.role, each.text) for each in completion.messages] == [("user", "what is it?")]
+
+    in_a_house(open_house, work)
+
+
+def test_the_nodes_own_model_speaks_for_a_stranger_by_a_right_only(open_house: Houses) -> None:
+    async def work(house: Any, tool: Asker, ask: Ask) -> None:
+        from mcp_core.gateway.sampling import ModelSampler
+        from mcp_interface.address import parse_resource
+        from mcp_interface.capability import GrantOptions
+
+        model = ScriptedProvider([[TextChunk("yes"), Finished(stop_reason="end")]])
+
+        async def provider(name: str) -> Any:
+            return model, "scripted"
+
+        sampler = ModelSampler(provider, lambda: True, house.sessions.get, house.speaking)
+        house.questions._sampler = sampler
+        stranger = PrincipalId("user_" + "5" * 32)
+        for need in tool.needs({}):
+            await house.kernel.request(stranger, need.resource, GrantOptions())
+        params = {"messages": [{"role": "user", "content": {"type": "text", "text": "spend"}}]}
+        wish = {"key": "s", "kind": "sampling", "message": "may it?", "params": params}
+        started = await house.calls.start(stranger, start(wish, answers=["sampling"]))
+        async with asyncio.timeout(10):
+            while not (found := (await house.calls.questions(stranger, ListQuestions())).items):
+                await asyncio.sleep(0.01)
+        yes = AnswerQuestion(question_id=found[0].id, response=Response(action="accept"))
+        with pytest.raises(CallerMistaken, match="role"):
+            await house.calls.answer(stranger, yes)
+        assert not model.asked
+        uri = "mcp://tool/execute/assistant/ask"
+        assert not sampler.ready(started.session_id)
+        await house.kernel.request(stranger, parse_resource(uri), GrantOptions(constraints={"max_uses": 1}))
+        assert sampler.ready(started.session_id)
+        await house.calls.answer(stranger, yes)
+        ended_one = await house.calls.get(stranger, GetExecution(execution_id=started.id, wait_s=10))
+        assert "yes" in ended_one.result.text and len(model.asked) == 1
+        assert not sampler.ready(started.session_id), "its use is used up"
+        judged = [each for each in house.audit.entries if each.resource_uri == uri]
+        assert [each.decision for each in judged if each.kind == "access_allowed"] == ["allowed"]
+
+    in_a_house(open_house, work)
+
+
+def test_open_questions_and_calls_of_one_stranger_are_bounded(
+    open_house: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mcp_core.gateway import executions, questions
+
+    assert (executions.SHARE, questions.MAX_SHARE) == (64, 100)
+    monkeypatch.setattr(executions, "SHARE", 3)
+    monkeypatch.setattr(questions, "MAX_SHARE", 2)
+
+    async def work(house: Any, tool: Asker, ask: Ask) -> None:
+        from mcp_interface.capability import GrantOptions
+
+        stranger = PrincipalId("user_" + "5" * 32)
+        for need in tool.needs({}):
+            await house.kernel.request(stranger, need.resource, GrantOptions())
+        calls = [await house.calls.start(stranger, start(form())) for _ in range(3)]
+        with pytest.raises(TooMuch) as caught:
+            await house.calls.start(stranger, start(form()))
+        assert caught.value.details == {"bound": "calls", "most": 3}
+        refused = []
+        async with asyncio.timeout(10):
+            while not refused:
+                found = [
+                    await house.calls.get(stranger, GetExecution(execution_id=each.id)) for each in calls
+                ]
+                refused = [each.error for each in found if each.error is not None]
+                await asyncio.sleep(0.01)
+        assert [each.details["bound"] for each in refused] == ["open_questions"]
+        for _ in range(4):  # whose node it is has none of these bounds
+            await ask(start(form()))
 
     in_a_house(open_house, work)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mcp_core.gateway.handlers.reading import ReadingCommands
@@ -13,7 +14,7 @@ from mcp_core.protocol import Host
 from mcp_core.runtime.supervisor import Supervisor
 from mcp_interface.address import resource
 from mcp_interface.clock import SystemClock, SystemEntropy
-from mcp_interface.errors import NotFound, NotPermitted
+from mcp_interface.errors import CallerMistaken, NotFound, NotPermitted
 from mcp_interface.ids import PrincipalId, new_id
 from mcp_interface.offers import CATALOG, Contents, PromptInfo, PromptResult, ResourceInfo, resource_right
 from mcp_interface.question import Response
@@ -173,6 +174,15 @@ def test_what_a_prompt_wants_to_know_first_is_its_result_and_the_answers_come_wi
             state=wanted.state,
             responses={"who": Response(action="accept", content={"name": "Ada"})},
         )
+        for junk in (
+            "junk",
+            '"x"',
+            "{}",
+            '{"state":null}',
+            '{"state":"s","task":"t","kinds":{"who":"form"}}',
+        ):
+            with pytest.raises(CallerMistaken, match="none that was handed out"):
+                await ask(OWNER, msgspec.structs.replace(answered, state=junk))
         result = await ask(OWNER, answered)
         assert result.inquiries == []
         assert result.messages[0].content["text"] == "For Ada"

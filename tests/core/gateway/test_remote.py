@@ -10,6 +10,7 @@ import pytest
 from mcp_core.gateway.gateway import Gateway
 from mcp_core.gateway.local import LocalClient
 from mcp_core.gateway.remote import SocketClient
+from mcp_core.gateway.tickets import Ticket
 from mcp_core.runtime.bus import Bus
 from mcp_interface.client import ClientInfo, Welcome
 from mcp_interface.codec import encode_json
@@ -90,8 +91,8 @@ class Room:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def welcome(self, info: ClientInfo) -> Welcome:
-        return WELCOME
+    async def welcome(self, info: ClientInfo) -> tuple[Ticket, Welcome]:
+        return Ticket(WELCOME.principal_id), WELCOME
 
     def follow(self, *arguments: Any) -> Any:
         return self._bus.follow(*arguments[1:])

@@ -9,6 +9,7 @@ import pytest
 
 from mcp_core import Node, Settings
 from mcp_core.gateway.handlers.runtime import RuntimeCommands
+from mcp_core.gateway.tickets import Ticket
 from mcp_core.runtime.observer import SEEN
 from mcp_interface.agent import AgentRecord
 from mcp_interface.client import AnyCommand, Client, ClientInfo
@@ -410,9 +411,9 @@ def test_only_the_owner_sees_and_operates_the_actors(tmp_path: Path) -> None:
         assert {kind for kind in get_args(AnyCommand) if kind.__module__ == "mcp_interface.observe"} <= asked
         for command in forbidden:
             with pytest.raises(NotPermitted, match="only the owner"):
-                await gateway.handle(GUEST, command)
+                await gateway.handle(Ticket(GUEST), command)
         with pytest.raises(NotFound, match="no agent"):
-            await gateway.handle(GUEST, SendMessage(to=address(ann)))
+            await gateway.handle(Ticket(GUEST), SendMessage(to=address(ann)))
         status = cast("RuntimeStatus", await client.request(ObserveRuntime()))
         assert (actor(status, ann.id).restarts, actor(status, ann.id).watched) == (0, False)
         assert status.dead_letters == 0

@@ -39,7 +39,7 @@ class Forgetful:
 async def _commands(house: Any) -> tuple[ServerCommands, Forgetful]:
     host = Forgetful()
     toolbox = Toolbox(host, {"stub": [CountWords()]}, Breakers(house.clock))  # type: ignore[arg-type]
-    commands = ServerCommands(toolbox, house.journal, house.clock, house.owner)
+    commands = ServerCommands(toolbox, house.journal, house.clock, house.owner, house.sight)
     await commands.load()
     return commands, host
 

@@ -29,12 +29,30 @@ from mcp_interface.errors import NotFound, UmbrellaError
 from mcp_interface.events import ApprovalAsked, ExecutionChanged, QuestionAsked, TurnEnded, TurnStarted
 from mcp_interface.execution import AnswerQuestion, CancelExecution, GetExecution, ListQuestions
 from mcp_interface.provider import Finished, TextChunk, ToolUse, ToolUseChunk
-from mcp_interface.question import Response
+from mcp_interface.question import Inquiry, Response
 from mcp_interface.testing import MemoryStore
-from mcp_interface.tool import Tool
+from mcp_interface.tool import Tool, ToolContext, ToolResult, text_result
 
 LONG = 45.0
 Houses = Callable[..., Any]
+
+
+class Sender(Asker):
+    """Keeps that its answer is sent, then works until it is let go."""
+
+    def __init__(self, *, read_only: bool) -> None:
+        super().__init__(handles=True, read_only=read_only)
+        self.working = asyncio.Event()
+
+    async def execute(self, args: dict[str, Any], context: ToolContext) -> ToolResult:
+        self.runs += 1
+        assert context.ask is not None and context.keep is not None
+        if context.resumption is None:
+            await context.ask([Inquiry(**form())], '{"state": "one"}')
+        await context.keep('{"state": "one", "sent": true}')
+        self.working.set()
+        await self.go.wait()
+        return text_result("done")
 
 
 class Lives:
@@ -231,6 +249,34 @@ def test_what_somebody_waited_for_ends_with_its_process_unless_it_asks(open_hous
             found = await ended(ask, await ask(GetExecution(execution_id=question.execution_id)))
             assert found.result.text == heard(1)
         assert tool.runs == 3
+
+    run(scenario)
+
+
+@KILLED
+@pytest.mark.parametrize("harmless", ["never", "always", "no more"])
+def test_a_call_whose_answers_were_sent_is_sent_again_only_where_that_is_harmless(
+    open_house: Houses, killed: bool, harmless: str
+) -> None:
+    async def scenario() -> None:
+        tool = Sender(read_only=harmless != "never")
+        lives = Lives(open_house, tool)
+        async with lives.life(killed=killed) as (_, ask):
+            started = await ask(start())
+            (question,) = await opened(ask, started)
+            await ask(AnswerQuestion(question_id=question.id, response=said(1)))
+            async with asyncio.timeout(LONG):
+                await tool.working.wait()
+        tool.go.set()
+        tool.read_only = harmless == "always"
+        async with lives.life() as (_, ask):
+            found = await ended(ask, started)
+            assert not (await ask(ListQuestions())).items
+        if harmless == "always":
+            assert found.result.text == "done" and tool.runs == 2
+        else:
+            assert found.status == "INTERRUPTED" and tool.runs == 1
+            assert "may or may not have taken effect" in found.error.remedy
 
     run(scenario)
 

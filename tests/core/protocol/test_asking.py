@@ -2,11 +2,27 @@
 
 import asyncio
 import json
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    CallToolResult,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ElicitRequestURLParams,
+    InputRequiredResult,
+    TextContent,
+)
 
 from hosting import Behind, run
-from mcp_interface.errors import Interrupted, NotPermitted, WorldBroken
+from mcp_core.protocol.deadline import Deadline
+from mcp_core.protocol.errand import Errand
+from mcp_core.protocol.rounds import rounds
+from mcp_interface.clock import SystemClock
+from mcp_interface.errors import Interrupted, NotPermitted, StorageUnavailable, WorldBroken
 from mcp_interface.question import Inquiry, Response
 from mcp_interface.server import ServerSpec
 from mcp_interface.tool import Resumption
@@ -114,6 +130,141 @@ def test_a_server_that_forgot_what_it_had_asked_interrupts_the_call(open_host, a
     run(work)
 
 
+class Keeping(Behind):
+    """Keeps handles too, unless the journal is gone."""
+
+    def __init__(self, *given: Any, broken: bool = False, **fields: Any) -> None:
+        super().__init__(*given, keep=self._keep, **fields)
+        self.kept: list[dict[str, Any]] = []
+        self.broken = broken
+
+    async def _keep(self, handle: str) -> None:
+        if self.broken:
+            raise StorageUnavailable("the journal is gone", "bring it back")
+        self.kept.append(json.loads(handle))
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_that_answers_are_sent_is_durable_before_they_are(
+    open_host, asking, tmp_path: Path, broken: bool
+) -> None:
+    ledger, behind = tmp_path / "ledger", Keeping(accept, broken=broken)
+    order = {"ledger": str(ledger), "order": "1", "seconds": 0}
+
+    async def work() -> None:
+        async with open_host(ask=asking) as host:
+            if broken:
+                with pytest.raises(StorageUnavailable):
+                    await host.call("ask", "pay", order, context=behind.context())
+            else:
+                assert (await host.call("ask", "pay", order, context=behind.context())).text == "paid"
+
+    run(work)
+    assert ledger.exists() is not broken
+    if not broken:
+        assert behind.kept == [{**json.loads(behind.handles[0]), "sent": True}]
+
+
+@pytest.mark.parametrize("why", ["rights", "definition"])
+def test_the_last_look_is_taken_again_behind_a_question(open_host, asking, tmp_path: Path, why: str) -> None:
+    ledger, looks = tmp_path / "ledger", 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 1 and why == "rights":
+            raise NotPermitted("no more", "ask", {"reason": "capability_revoked"})
+
+    async def work() -> None:
+        async with open_host(ask=asking) as host:
+            judged = await host.find("ask", "pay", 10.0)
+
+            def answer(inquiry: Inquiry) -> Response:
+                if why == "definition":  # told by the server while its person thinks
+                    tools = host._connection("ask")._link.tools
+                    tools["pay"] = msgspec.structs.replace(judged, description="Harmless.")
+                return accept(inquiry)
+
+            with pytest.raises(NotPermitted) as caught:
+                await host.call(
+                    "ask",
+                    "pay",
+                    {"ledger": str(ledger), "order": "1", "seconds": 0},
+                    context=Behind(answer).context(),
+                    expected=judged,
+                    last_look=look,
+                )
+            assert (
+                caught.value.details["reason"]
+                == {
+                    "rights": "capability_revoked",
+                    "definition": "tool_changed",
+                }[why]
+            )
+
+    run(work)
+    assert not ledger.exists()
+
+
+def test_a_page_in_between_and_an_answered_round_lose_nothing_for_another_process() -> None:
+    """Each handle, taken up by another process, sends the same answers as this one did behind it."""
+    sent: list[Any] = []
+    form = ElicitRequest(
+        params=ElicitRequestFormParams(
+            message="?", requested_schema={"type": "object", "properties": {"day": {"type": "string"}}}
+        )
+    )
+    page = ElicitRequestURLParams(message="open", url="https://x.example/login", elicitation_id="1")
+    data = {"elicitations": [page.model_dump(by_alias=True)]}
+
+    async def send(answers: Any, state: str | None) -> Any:
+        sent.append((None if answers is None else sorted(answers), state))
+        match len(sent):
+            case 1:
+                return InputRequiredResult(input_requests={"when": form}, request_state="one")
+            case 2:
+                raise MCPError(code=-32042, message="open", data=data)
+            case _:
+                return CallToolResult(content=[TextContent(text="done")])
+
+    def errand(behind: Behind) -> Errand:
+        return Errand("s", "tool", "t", Deadline(10.0, SystemClock()), behind.context())
+
+    behind = Keeping(accept)
+
+    async def work() -> None:
+        await rounds(errand(behind), send)
+        assert sent == [(None, None), (["when"], "one"), (["when"], "one")]
+        assert [handle.get("sent", False) for handle in behind.kept] == [True, True]
+        first, between = behind.handles
+        assert "sent" not in json.loads(between), (
+            "the server has refused it, so that it is harmless to send again"
+        )
+        for handle, responses in ((first, {"when": ACCEPT["form"]}), (between, {"0": ACCEPT["url"]})):
+            del sent[2:]
+            known = Resumption(handle=handle, responses=responses)
+            await rounds(errand(Behind(accept, resumption=known)), send)
+            assert sent[2:] == [(["when"], "one")]
+
+    run(work)
+
+
+def test_a_task_that_a_resumed_call_becomes_is_kept() -> None:
+    """What was kept before has been used by then."""
+    known = Resumption(
+        handle='{"state": "one", "kinds": {"when": "form"}}', responses={"when": ACCEPT["form"]}
+    )
+    errand = Errand(
+        "s", "tool", "t", Deadline(10.0, SystemClock()), Keeping(accept, resumption=known).context()
+    )
+
+    async def send(answers: Any, state: str | None) -> Any:
+        assert errand.context is not None and errand.context.resumption is None
+        return CallToolResult(content=[])
+
+    run(lambda: rounds(errand, send))
+
+
 def test_nobody_behind_a_call_means_that_the_server_is_told_so(open_host, asking) -> None:
     async def work() -> None:
         async with open_host(ask=asking) as host:
@@ -197,6 +348,20 @@ def test_a_request_of_the_older_era_is_asked_and_answered(open_host, old, kind) 
     run(work)
     assert [one.kind for one in behind.asked] == [kind]
     assert behind.handles == [""]
+
+
+def test_a_call_of_the_older_era_ends_if_it_may_not_go_on_behind_a_question(open_host, old) -> None:
+    def revoked(inquiry: Inquiry) -> Response:
+        raise NotPermitted("its right has ended", "grant it", {"reason": "capability_revoked"})
+
+    async def work() -> None:
+        async with open_host(old=old) as host:
+            with pytest.raises(NotPermitted, match="its right has ended"):
+                await host.call("old", "ask", {"kind": "form"}, context=Behind(revoked).context())
+            again = await host.call("old", "ask", {"kind": "url"}, context=Behind(accept).context())
+            assert json.loads(again.text) == {"action": "accept"}, "others go on"
+
+    run(work)
 
 
 def test_nobody_behind_a_call_of_the_older_era_is_a_refusal(open_host, old) -> None:

@@ -129,6 +129,7 @@ def test_references_stand_for_exactly_what_was_written_out(environments: dict[st
     [
         ServerSpec(command="x", env={"MODE": "fast", "API-KEY": "abc123xyz"}),
         ServerSpec(url="https://x", headers={"Api-Key": "abc123xyz"}),
+        ServerSpec(url="https://x/mcp?api_key=abc123xyz"),
     ],
 )
 def test_a_secret_that_is_written_out_is_refused_by_its_variable_without_showing_it(spec) -> None:
@@ -139,6 +140,89 @@ def test_a_secret_that_is_written_out_is_refused_by_its_variable_without_showing
     assert f"umbrella secret set {secret}" in caught.value.remedy
     assert reference_to(secret) in caught.value.remedy
     assert "abc123xyz" not in repr(caught.value.body())
+
+
+SPELLED = "abc123xyz"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(
+            ServerSpec(command="x", env={key: SPELLED})
+            for key in (
+                "GITHUB_PAT",
+                "SENTRY_DSN",
+                "PGPASS",
+                "BEARER",
+                "DB_PASS",
+                "SESSION_ID",
+                "APP_AUTH",
+                "JWT",
+            )
+        ),
+        *(ServerSpec(url="https://x", headers={key: SPELLED}) for key in ("Cookie", "X-Auth", "X-Session")),
+        ServerSpec(command="x", env={"DATABASE_URL": f"postgres://u:{SPELLED}@h/db"}),
+        ServerSpec(command="x", env={"BACKEND": f"https://h/?api_key={SPELLED}"}),
+        ServerSpec(url=f"https://u:{SPELLED}@h/mcp"),
+        ServerSpec(url=f"https://{SPELLED}@h/mcp"),
+        ServerSpec(url=f"https://h/mcp?a=b&access_token={SPELLED}"),
+    ],
+)
+def test_secrets_are_known_by_more_names_and_by_their_form(spec: ServerSpec) -> None:
+    with pytest.raises(CallerMistaken) as caught:
+        refuse_secrets("x", spec)
+    assert SPELLED not in repr(caught.value.body())
+    found = without_secrets(Configuration({"x": spec}))
+    assert list(found.secrets.values()) == [SPELLED] and SPELLED not in repr(found.servers)
+    refuse_secrets("x", found.servers["x"])
+    assert expand(found.servers["x"], {}, found.secrets).spec == spec
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [f"--token={SPELLED}"],
+        ["--api-key", SPELLED],
+        ["run", "-e", f"GITHUB_TOKEN={SPELLED}"],
+        ["mcp-remote", "https://h", "--header", f"Authorization: Bearer {SPELLED}"],
+        [f"postgres://u:{SPELLED}@h/db"],
+        [f"https://h/sse?key={SPELLED}"],
+    ],
+)
+def test_a_secret_in_an_argument_is_refused_with_the_way_by_env(args: list[str]) -> None:
+    with pytest.raises(CallerMistaken, match="argument") as caught:
+        refuse_secrets("x", ServerSpec(command="y", args=args))
+    assert "pass it by env" in caught.value.remedy and SPELLED not in repr(caught.value.body())
+
+
+def test_a_reference_to_the_vault_in_an_argument_is_refused() -> None:
+    with pytest.raises(CallerMistaken, match="everybody on the machine") as caught:
+        refuse_secrets("x", ServerSpec(command="y", args=["--token=${secret:k}"]))
+    assert "pass it by env" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ServerSpec(
+            command="npx",
+            args=["-y", "@scope/pkg@1", "--max-tokens=200000", "--auth=oauth", "--key-file", "/k"],
+        ),
+        ServerSpec(
+            command="docker", args=["run", "-i", "-e", "GITHUB_TOKEN", "--token=${TOKEN}", "ghcr.io/a/b"]
+        ),
+        ServerSpec(
+            command="x",
+            env={"PATH": "/bin", "COMPASS": "north", "SESSION_TIMEOUT": "30", "AUTH_MODE": "none"},
+        ),
+        ServerSpec(command="x", env={"REPO": "ssh://git@host/a", "BASE_URL": "https://h/a?page=2"}),
+        ServerSpec(url="https://h/mcp?team=a&key=${KEY}", headers={"X-Author": "me"}),
+    ],
+)
+def test_what_is_no_secret_is_let_through(spec: ServerSpec) -> None:
+    refuse_secrets("x", spec)
+    assert without_secrets(Configuration({"x": spec})).servers == {"x": spec}
 
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True)

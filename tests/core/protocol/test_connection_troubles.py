@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hosting import Pids, groups_alive, of, run, until
 from mcp_core.protocol import Connection
+from mcp_core.protocol.doors import Doors
 from mcp_interface.clock import SystemClock, SystemEntropy
 from mcp_interface.errors import (
     CallerMistaken,
@@ -22,8 +24,12 @@ from mcp_interface.errors import (
     UmbrellaError,
     WorldBroken,
 )
+from mcp_interface.ids import ExecutionId, PrincipalId
 from mcp_interface.server import ServerSpec
 from mcp_interface.testing.time import ManualClock, SeededEntropy
+from mcp_interface.tool import ToolContext
+
+SECRET = "s3cret-" * 6
 
 
 def test_a_bad_command_is_a_status_with_the_reason_and_fails_calls_at_once(open_host) -> None:
@@ -89,6 +95,42 @@ def test_the_value_of_a_variable_never_shows_in_an_error(open_host) -> None:
         async with open_host({"KEY": "hunter22"}, bad=spec) as host:
             assert "bad key ${KEY}" in of(host, "bad").error
             assert "hunter22" not in repr(host.statuses())
+
+    run(work)
+
+
+class OneSecret:
+    """A vault with one secret."""
+
+    async def get(self, name: str) -> str:
+        assert name == "k"
+        return SECRET
+
+
+def test_a_secret_is_in_nothing_that_its_server_says(open_host, raw, news) -> None:
+    told: list[str] = []
+
+    async def progress(share: float, message: str) -> None:
+        told.append(message)
+
+    async def work() -> None:
+        spec = msgspec.structs.replace(raw("tells"), env={"TOK": "${secret:k}"})
+        doors = Doors(vault=OneSecret())  # type: ignore[arg-type]
+        async with open_host(doors=doors, x=spec) as host:
+            assert of(host, "x").instructions == "connected with ${secret:k}"
+            with pytest.raises(WorldBroken, match="401") as caught:
+                await host.call("x", "echo", {"text": "fail"})
+            assert SECRET not in repr(caught.value.body()) and "${secret:k}" in caught.value.message
+            context = ToolContext(
+                execution_id=ExecutionId("exec_1"),
+                principal_id=PrincipalId("user_1"),
+                progress=progress,
+                log=lambda line: told.append(str(line.data)),
+            )
+            result = await host.call("x", "echo", {"text": "go"}, context=context)
+            assert result.content[0]["text"] == "done with ${secret:k}"
+            assert sorted(told) == ["using ${secret:k}", "with ${secret:k}"]
+            assert SECRET not in repr(news)
 
     run(work)
 

@@ -60,7 +60,9 @@ def test_a_specification_that_breaks_a_rule() -> None:
 
 
 def test_everything_that_is_missing_is_named_at_once() -> None:
-    spec = ServerSpec(command="x", args=["${ONE}", "${secret:two}"], env={"A": "${THREE}", "B": "${HERE}"})
+    spec = ServerSpec(
+        command="x", args=["${ONE}"], env={"A": "${THREE}", "B": "${HERE}", "C": "${secret:two}"}
+    )
     found = last(spec, {"HERE": "x"})
     assert found.step == "variables and secrets"
     assert all(name in found.detail for name in ("ONE", "two", "THREE")) and "HERE" not in found.detail

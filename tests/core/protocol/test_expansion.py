@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_core.protocol import expand
-from mcp_core.protocol.expansion import references, resolve, secret_references
+from mcp_core.protocol.expansion import Expanded, references, resolve, secret_references
 from mcp_interface.errors import NotFound, ServerUnavailable
 from mcp_interface.server import Authorization, ServerSpec
+from mcp_interface.tool import ToolResult
 
 
 def test_references_are_replaced_in_every_field() -> None:
@@ -88,21 +89,21 @@ class Kept:
 
 def test_secrets_are_put_in_everywhere_and_taken_out_of_every_text() -> None:
     spec = ServerSpec(
-        command="${secret:bin}",
-        args=["--key=${secret:team/key}", "${HOME}"],
+        command="run",
+        args=["${HOME}"],
         env={"A": "${secret:team/key}"},
         headers={"Authorization": "Bearer ${secret:team/key}"},
         url="https://x/${secret:team/key}",
     )
-    vault = Kept(**{"bin": "/opt/run", "team/key": "hunter2"})
+    vault = Kept(**{"team/key": "hunter2"})
     ready = asyncio.run(resolve(spec, {"HOME": "/srv/a"}, vault))  # type: ignore[arg-type]
-    assert ready.spec.command == "/opt/run"
-    assert ready.spec.args == ["--key=hunter2", "/srv/a"]
+    assert ready.spec.args == ["/srv/a"]
+    assert ready.spec.env == {"A": "hunter2"}
     assert ready.spec.headers == {"Authorization": "Bearer hunter2"}
     assert ready.spec.url == "https://x/hunter2"
     assert ready.redact("it said hunter2 at /srv/a") == "it said ${secret:team/key} at ${HOME}"
     assert "hunter2" not in repr(ready)
-    assert secret_references(spec) == {"bin", "team/key"}
+    assert secret_references(spec) == {"team/key"}
     assert references(spec) == {"HOME"}
 
 
@@ -117,7 +118,7 @@ def test_a_missing_secret_is_named_with_what_to_do(vault: Kept | None) -> None:
 def test_the_login_of_a_person_is_no_secret_to_refer_to() -> None:
     vault = Kept(**{"oauth/user_1/docs": "token"})
     with pytest.raises(ServerUnavailable):
-        asyncio.run(resolve(ServerSpec(command="${secret:oauth/user_1/docs}"), {}, vault))  # type: ignore[arg-type]
+        asyncio.run(resolve(ServerSpec(command="x", env={"A": "${secret:oauth/user_1/docs}"}), {}, vault))  # type: ignore[arg-type]
 
 
 def test_what_belongs_to_a_login_is_left_for_it_to_read() -> None:
@@ -134,4 +135,43 @@ def test_variables_as_vs_code_writes_them() -> None:
 
 def test_a_secret_that_holds_a_reference_is_not_read_again() -> None:
     vault = Kept(a="${secret:b}", b="no")
-    assert asyncio.run(resolve(ServerSpec(command="${secret:a}"), {}, vault)).spec.command == "${secret:b}"  # type: ignore[arg-type]
+    spec = ServerSpec(command="x", env={"A": "${secret:a}"})
+    assert asyncio.run(resolve(spec, {}, vault)).spec.env == {"A": "${secret:b}"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("spec", "part"),
+    [
+        (ServerSpec(command="${secret:k}"), "command"),
+        (ServerSpec(command="x", args=["-v", "--token=${secret:k}"]), "args"),
+        (ServerSpec(command="x", cwd="/srv/${secret:k}"), "cwd"),
+    ],
+)
+def test_a_secret_where_everybody_could_read_it_is_refused_with_what_to_do(
+    spec: ServerSpec, part: str
+) -> None:
+    with pytest.raises(ServerUnavailable, match=f"'k' stands in {part}") as caught:
+        asyncio.run(resolve(spec, {}, Kept(k="hunter2")))  # type: ignore[arg-type]
+    assert "pass it by env" in caught.value.remedy and "hunter2" not in str(caught.value.body())
+
+
+@given(st.text(st.sampled_from("ab"), min_size=16, max_size=60), st.data())
+def test_no_piece_of_sixteen_characters_survives_redaction(value: str, data: st.DataObject) -> None:
+    begin = data.draw(st.integers(0, len(value) - 16))
+    end = data.draw(st.integers(begin + 16, len(value)))
+    around = data.draw(st.text(st.sampled_from("abx"), max_size=40))
+    ready = Expanded(ServerSpec(command="x"), {value: "${secret:k}"})
+    told = ready.redact(around + value[begin:end] + around[::-1])
+    assert not any(value[at : at + 16] in told for at in range(len(value) - 15))
+
+
+def test_results_lose_whole_secrets_of_the_vault_and_keep_paths() -> None:
+    hidden = {"hunter2-hunter2": "${secret:k}", "/srv/home": "${HOME}", "short": "${secret:s}"}
+    ready = Expanded(ServerSpec(command="x"), hidden)
+    result = ToolResult(
+        content=[{"type": "text", "text": "/srv/home has hunter2-hunter2, in short"}],
+        structured={"a": ["hunter2-hunter2", 1, None]},
+    )
+    told = ready.redact_data(result)
+    assert told.content[0]["text"] == "/srv/home has ${secret:k}, in short"
+    assert told.structured == {"a": ["${secret:k}", 1, None]}

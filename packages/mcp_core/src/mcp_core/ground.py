@@ -131,7 +131,9 @@ async def _catalog(
 
     sources, blobs = Sources(kernel, gate, ApiGate()), await FileBlobs.open(place.blobs)
     tell = journal.bus.pass_by
-    return await open_catalog(journal, store, blobs, sources, place.prompts, place.skills, owner, clock, tell)
+    return await open_catalog(
+        journal, store, blobs, sources, place.prompts, place.skills, owner, clock, tell, kernel
+    )
 
 
 async def _owner(store: KeyValueStore, kernel: SecurityKernel, entropy: Entropy) -> PrincipalId:

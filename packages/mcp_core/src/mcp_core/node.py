@@ -53,8 +53,9 @@ from mcp_core.gateway.publications import Publications
 from mcp_core.gateway.questions import OpenQuestions
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sampling import ModelSampler
-from mcp_core.gateway.sessions import Found, Sessions
+from mcp_core.gateway.sessions import Found, Sessions, person_of
 from mcp_core.gateway.sight import Sight
+from mcp_core.gateway.speaking import Speaking
 from mcp_core.gateway.tool_book import Offered, ToolBook
 from mcp_core.gateway.toolbox import Toolbox, speaks_against
 from mcp_core.ground import Ground, break_ground, tell_storage
@@ -75,10 +76,12 @@ from mcp_core.settings import Settings, read_databases
 from mcp_core.tools.assistant import SERVER as ASSISTANT
 from mcp_core.tools.assistant import assistant_tools
 from mcp_core.tools.filesystem import filesystem_tools
+from mcp_interface.capability import Verdict
 from mcp_interface.client import ServerChanged
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
+from mcp_interface.commands import Posted
 from mcp_interface.errors import NodeUnavailable, NotFound
-from mcp_interface.ids import PrincipalId
+from mcp_interface.ids import PrincipalId, SessionId
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.tool import Tool
 
@@ -121,6 +124,7 @@ class Node:
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._gateway: Gateway | None = None
+        self._speaker: SessionCommands | None = None
         self.telemetry = LocalTelemetry()
         self.owner_token = ""
 
@@ -162,7 +166,7 @@ class Node:
         self._stopping.set()
 
     async def _build(self, stack: AsyncExitStack) -> None:
-        ground = await break_ground(self.settings, stack, self._clock, self._entropy, self.telemetry)
+        ground = await self._break_ground(stack)
         self.owner_token = ground.token
         frame = await self._raise_frame(stack, ground)
         found = await self._recover(frame.sessions, frame.executions, ground.bus)
@@ -175,6 +179,7 @@ class Node:
         sight = Sight(ground.kernel, frame.toolbox, ground.owner)
         gateway = self._open_gateway(ground, frame, found.settled, access, sight)
         conversations = self._conversations(ground, frame, router, caller, sight)
+        self._speaker = conversations
         stack.push_async_callback(conversations.close)
         gateway.serve(conversations.handlers())
         self._serve_operators(gateway, ground, frame, router)
@@ -193,6 +198,9 @@ class Node:
         await listener.open(ground.place.socket)
         await tell_storage(ground.store)
         log.info("the node is up at position %d, epoch %d", ground.bus.position, ground.journal.epoch)
+
+    async def _break_ground(self, stack: AsyncExitStack) -> Ground:
+        return await break_ground(self.settings, stack, self._clock, self._entropy, self.telemetry)
 
     async def _raise_frame(self, stack: AsyncExitStack, ground: Ground) -> Frame:
         """The rooms that hold the rest; `stack` closes them in the order in which they need each other."""
@@ -213,6 +221,7 @@ class Node:
             self.telemetry,
             clock,
             entropy,
+            partial(person_of, sessions, ground.owner),
         )
         oauth = OAuth(ground.vault, clock)
         doors = Doors(
@@ -233,7 +242,7 @@ class Node:
             doors=doors,
         )
         breakers = system.breakers(Policy(failed=speaks_against))
-        toolbox = Toolbox(host, self._builtin(ground, models), breakers)
+        toolbox = Toolbox(host, self._builtin(ground, models), breakers, ground.owner)
         book = ToolBook(ground.journal, ground.audit, clock)
         await book.load()
         executions, approving, questions = self._executions(
@@ -276,6 +285,7 @@ class Node:
             self._clock,
             self._entropy,
             sight,
+            Speaking(ground.kernel, ground.owner),
         )
 
     def _serve_operators(self, gateway: Gateway, ground: Ground, frame: Frame, router: Router) -> None:
@@ -361,7 +371,7 @@ class Node:
             "http": http_tools(ApiGate()),
             "db": database_tools(DatabaseGate(databases, expanded)),
             "shell": shell_tools(ShellGate()),
-            ASSISTANT: assistant_tools(self._client_of),
+            ASSISTANT: assistant_tools(self._client_of, self._say),
         }
 
     def _client_of(self, principal: PrincipalId) -> LocalClient:
@@ -369,6 +379,14 @@ class Node:
         if self._gateway is None:
             raise NodeUnavailable("the node is not up yet", "try again in a moment")
         return LocalClient.of(self._gateway, principal)
+
+    async def _say(
+        self, who: PrincipalId, session_id: SessionId, text: str, verdicts: Sequence[Verdict]
+    ) -> Posted:
+        """For the same tools: what their call was allowed to say."""
+        if self._speaker is None:
+            raise NodeUnavailable("the node is not up yet", "try again in a moment")
+        return await self._speaker.say(who, session_id, text, verdicts)
 
     def _executions(
         self,
@@ -382,14 +400,17 @@ class Node:
     ) -> tuple[Executions, Approving, OpenQuestions]:
         """The tool calls of the node with the guard through which each goes, and who asks people for them."""
         clock, entropy, settings = self._clock, self._entropy, self.settings
-        executions = Executions(sessions, ExecutionIndex(ground.journal), ground.bus.pass_by, clock, entropy)
+        owner = ground.owner
+        executions = Executions(
+            sessions, ExecutionIndex(ground.journal), ground.bus.pass_by, clock, entropy, owner
+        )
         approving = Approving(
             ground.desk, toolbox, sessions, book, clock, entropy, settings.approval_timeout_s
         )
         sampler = ModelSampler(
-            models.provider, lambda: models.status().ready, lambda session_id: sessions.get(session_id).model
+            models.provider, lambda: models.status().ready, sessions.get, Speaking(ground.kernel, owner)
         )
-        questions = OpenQuestions(sessions, clock, entropy, settings.question_timeout_s, sampler)
+        questions = OpenQuestions(sessions, clock, entropy, settings.question_timeout_s, owner, sampler)
         guard = Guard(
             ground.kernel,
             approving,
@@ -453,7 +474,9 @@ class Node:
         logins = Logins(ground.store, clock, entropy, self.owner_token, ground.owner, keys)
         watch = CommandWatch(self.telemetry, clock, entropy)
         gateway = Gateway(logins, sessions, ground.bus, release, watch, sight)
-        opening = AccessCommands(keys, Publications(access, clock), ground.kernel, entropy, ground.owner)
+        opening = AccessCommands(
+            keys, Publications(access, clock), ground.kernel, entropy, ground.owner, sight
+        )
         gateway.serve(opening.handlers())
         birth = Birth(
             version=release,

@@ -186,6 +186,8 @@ class OffersChanged(msgspec.Struct, frozen=True, kw_only=True, tag="offers"):
 
     server: str
     kind: Literal["tools", "resources", "prompts"]
+    principal_id: PrincipalId | None = None
+    """Whom alone it concerns, as a private resource of the catalog; None: whoever may see the server."""
 
 
 class ResourceChanged(msgspec.Struct, frozen=True, kw_only=True, tag="resource"):

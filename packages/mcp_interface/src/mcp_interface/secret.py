@@ -59,7 +59,7 @@ class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
 class PutSecret(Command[SecretInfo], frozen=True, kw_only=True, tag="secret.put"):
     """Keep a secret, encrypted; servers refer to it as `${secret:NAME}`."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,200}$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,200}$(?!\n)")]
     value: Annotated[str, Meta(min_length=1, max_length=65_536)]
 
     def __repr__(self) -> str:

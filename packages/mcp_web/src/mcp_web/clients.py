@@ -7,7 +7,7 @@ people. Connections that nobody uses are closed after a while; the number of the
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 import msgspec
@@ -33,8 +33,6 @@ MAX_LOGINS: Final = 64
 MAX_STREAMS: Final = 128
 """Open WebSockets."""
 IDLE_S: Final = 900.0
-RECHECK_S: Final = 10.0
-"""How long a login that was ended elsewhere may still be believed."""
 WATCH_S: Final = 30.0
 """How often the login of an open stream is looked at again."""
 CONNECT_S: Final = 10.0
@@ -44,8 +42,6 @@ class _Seat(msgspec.Struct):
     """One login's connection."""
 
     client: Client
-    login: Login
-    checked: float
     used: float
     busy: int = 0
 
@@ -88,26 +84,19 @@ class Clients:
             ) from error
 
     async def check(self, key: str) -> Login:
-        """Who holds this key, asked anew when the last answer is too old.
+        """Who holds this key, as the node says now.
 
         Raises:
             LoginRequired: Nobody.
         """
-        seat = self._seats.get(_digest(key))
-        now = self._clock.monotonic()
-        if seat is not None and now - seat.checked < RECHECK_S and seat.login.expires_at > self._clock.now():
-            return seat.login
         try:
-            login = await self.ask_owner(CheckLogin(key=key))
+            return await self.ask_owner(CheckLogin(key=key))
         except (NotFound, NotPermitted) as error:
             await self.forget(key)
             raise LoginRequired("this login is unknown or has ended", "log in with a new link") from error
-        if seat is not None:
-            seat.login, seat.checked = login, now
-        return login
 
     async def ask(self, key: str, command: Command[R], timeout: float = 60.0) -> R:
-        """Ask with the rights of a login that `check` has let in.
+        """Ask with the rights of a login; the node judges whether it still has any.
 
         Raises:
             UmbrellaError: What the node answered.
@@ -119,6 +108,10 @@ class Clients:
             return await seat.client.request(command, timeout)
         except NodeUnavailable:
             await self._drop(_digest(key))
+            raise
+        except LoginRequired:
+            with suppress(LoginRequired):  # a command may also be refused for another login that it names
+                await self.check(key)
             raise
         finally:
             seat.busy -= 1
@@ -208,15 +201,13 @@ class Clients:
 
     async def _seat(self, key: str) -> _Seat:
         digest = _digest(key)
-        login = await self.check(key)
         async with self._connecting:
             seat = self._seats.get(digest)
             if seat is None:
                 await self._make_room()
                 client = self._door.client()
                 await _bounded_connect(client, ClientInfo(name=NAME, token=key))
-                now = self._clock.monotonic()
-                seat = self._seats[digest] = _Seat(client=client, login=login, checked=now, used=now)
+                seat = self._seats[digest] = _Seat(client=client, used=self._clock.monotonic())
             return seat
 
     async def _make_room(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from mcp_core import Door, McpSettings, OAuthSettings
+from mcp_interface.access import ListPublications
 from mcp_interface.client import ClientInfo
 from mcp_interface.clock import Clock
 from mcp_interface.errors import LoginRequired
@@ -21,7 +22,19 @@ from mcp_web.clients import Clients
 from mcp_web.tokens import AccessTokens
 
 CLIENT: Final = "mcp"
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_FORWARDED: Final = (
+    b"x-forwarded",
+    b"forwarded",
+    b"x-real",
+    b"x-client",
+    b"x-envoy",
+    b"cf-",
+    b"true-client",
+    b"tailscale-",
+    b"via",
+)
+"""How the names of headers begin that only proxies and tunnels send."""
+FOREVER: Final = float("inf")
 REMEDY: Final = "send Authorization: Bearer <key>; make one with: umbrella key create NAME"
 
 
@@ -35,6 +48,8 @@ class Identity(msgspec.Struct, frozen=True):
     secret: str
     """What opens the node for them; empty: the node's own token, on behalf of `principal`."""
     principal: PrincipalId | None = None
+    ends_at: float = FOREVER
+    """When an access token is over, in seconds of the epoch."""
 
     def __repr__(self) -> str:
         return f"Identity({self.name!r})"
@@ -64,12 +79,13 @@ class Entrance:
     ) -> None:
         self._door = door
         self._clients = clients
+        self._clock = clock
         self._anonymous = mcp.anonymous_principal if loopback else None
         self.oauth = oauth
         self._tokens = None if oauth is None else AccessTokens(oauth, clock)
 
-    async def identify(self, scope: Mapping[str, Any]) -> Identity:
-        """Say who sends a request.
+    async def identify(self, scope: Mapping[str, Any], publication: str | None = None) -> Identity:
+        """Say who sends a request, to one virtual server or to all of them.
 
         Raises:
             LoginRequired: Nobody who may come in.
@@ -81,21 +97,33 @@ class Entrance:
                 return Identity("anonymous", "anonymous", "", PrincipalId(self._anonymous))
             raise LoginRequired("this needs a key or an access token", REMEDY)
         if self._tokens is not None and not secret.startswith(KEY_PREFIX) and secret.count(".") == 2:
-            principal, subject = await self._tokens.who(secret)
-            return Identity(f"oauth {principal} {subject}", subject, "", principal)
+            holder = await self._tokens.who(secret, publication)
+            mark = f"oauth {holder.principal_id} {holder.subject}"
+            return Identity(mark, holder.subject, "", holder.principal_id, holder.ends_at)
         login = await self._clients.check(secret)
         digest = hashlib.sha256(secret.encode()).hexdigest()
         return Identity(f"key {digest}", login.key_name or "login", secret, login.principal_id)
 
     async def still(self, identity: Identity) -> bool:
-        """Whether a key that was good is still so; of others each request says so anew."""
+        """Whether what was good when somebody came in is still so."""
         if not identity.secret:
-            return True
+            return self._clock.now().timestamp() < identity.ends_at
         try:
             await self._clients.check(identity.secret)
         except LoginRequired:
             return False
         return True
+
+    async def published(self) -> set[str]:
+        """The names of all virtual servers there are."""
+        found: set[str] = set()
+        command = ListPublications(limit=1000)
+        while True:
+            page = await self._clients.ask_owner(command)
+            found |= {each.name for each in page.items}
+            if page.cursor is None:
+                return found
+            command = ListPublications(limit=1000, cursor=page.cursor)
 
     def info(self, identity: Identity) -> ClientInfo:
         """How to connect to the node as somebody who has come in."""
@@ -106,10 +134,14 @@ class Entrance:
 
 def _is_near(scope: Mapping[str, Any]) -> bool:
     """Whether a request comes from this machine, and was not handed on by a proxy on it."""
+    if scope.get("http_version") == "1.0":  # as proxies speak that were told no better; no MCP client does
+        return False
+    if any(name.lower().startswith(_FORWARDED) for name, _ in scope.get("headers", ())):
+        return False
     client = scope.get("client")
     try:
         near = client is not None and ipaddress.ip_address(client[0]).is_loopback
     except ValueError:
         return False
     host = (header(scope, "host") or "").rsplit(":", 1)[0].strip("[]").lower()
-    return near and host in LOOPBACK_NAMES and all(header(scope, name) is None for name in _FORWARDED)
+    return near and host in LOOPBACK_NAMES

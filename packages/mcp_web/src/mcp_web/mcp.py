@@ -6,8 +6,8 @@ The wall has judged Host and Origin. Here it is asked who comes; everything else
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from mcp_interface.errors import LoginRequired, NotFound, TooMuch, UmbrellaError
 from mcp_web.boundary import header
 from mcp_web.entrance import Entrance, Identity
 from mcp_web.problem import MEDIA_TYPE, problem_of
+from mcp_web.tokens import resource_of
 
 if TYPE_CHECKING:
     from mcp_core import HttpEndpoint as Endpoint
@@ -72,38 +73,31 @@ class McpMount:
         """Answer one request."""
         publication = _publication_of(scope)
         try:
-            seat = await self._admitted(scope, publication)
-            endpoint = await self._endpoint(publication)
-            found = await seat.portal.catalogue.publication()
-            endpoint.tell("" if found is None else found.instructions)
+            async with self._admitted(scope, publication) as seat:
+                endpoint = await self._endpoint(publication)
+                found = await seat.portal.catalogue.publication()
+                endpoint.tell("" if found is None else found.instructions)
+                await endpoint.handle(scope, receive, send, seat.portal, seat.identity.owner)
         except LoginRequired as error:
             await _answer(send, scope, error, self._challenge(scope, publication, error))
-            return
         except UmbrellaError as error:
             await _answer(send, scope, error, {})
-            return
-        seat.portal.busy += 1
-        try:
-            await endpoint.handle(scope, receive, send, seat.portal, seat.identity.owner)
-        finally:
-            seat.portal.busy -= 1
-            seat.used = self._clock.monotonic()
 
-    def metadata(self, request_base: str) -> dict[str, Any]:
-        """What we are as a protected resource.
+    def metadata(self, request_base: str, publication: str | None = None) -> dict[str, Any]:
+        """What we are as a protected resource; each virtual server is one of its own.
 
-        Source: RFC 9728, section 2.
+        Source: RFC 9728, sections 2 and 3.3.
         """
         oauth = self._entrance.oauth
         told: dict[str, Any] = {
-            "resource": f"{request_base}/mcp",
+            "resource": resource_of(f"{request_base}/mcp", publication),
             "resource_name": "Umbrella",
             "bearer_methods_supported": ["header"],
         }
         if oauth is not None:
             told["authorization_servers"] = [oauth.issuer]
             if oauth.audience.startswith(("https://", "http://")):
-                told["resource"] = oauth.audience
+                told["resource"] = resource_of(oauth.audience, publication)
         return told
 
     async def sweep(self) -> None:
@@ -114,8 +108,12 @@ class McpMount:
             for place, seat in list(self._seats.items()):
                 with suppress(UmbrellaError):  # the node is away; the next look tells
                     ended = not await self._entrance.still(seat.identity)
+                    if self._seats.get(place) is not seat:
+                        continue  # another sits there by now
                     if ended or (not seat.portal.busy and seat.used < before):
                         await self._drop(place)
+            with suppress(UmbrellaError):
+                await self._clear()
 
     async def close(self) -> None:
         """End everything; harmless when repeated."""
@@ -126,39 +124,61 @@ class McpMount:
         for place in list(self._seats):
             await self._drop(place)
 
-    async def _admitted(self, scope: Mapping[str, Any], publication: str | None) -> _Seat:
-        """The seat of whoever sends a request, if there is such a virtual server for them.
+    async def _clear(self) -> None:
+        """Close the endpoints of virtual servers that there are no more."""
+        named = {name for name in self._endpoints if name is not None}
+        if not named:
+            return
+        for name in named - await self._entrance.published():
+            async with self._opening:
+                endpoint = self._endpoints.pop(name, None)
+            if endpoint is not None:
+                await endpoint.close()
+
+    @asynccontextmanager
+    async def _admitted(self, scope: Mapping[str, Any], publication: str | None) -> AsyncIterator[_Seat]:
+        """The seat of whoever sends a request, kept meanwhile, if there is such a virtual server for them.
 
         Raises:
             LoginRequired: Nobody who may come in.
             NotFound: There is none.
         """
-        identity = await self._entrance.identify(scope)
+        identity = await self._entrance.identify(scope, publication)
         seat = await self._seat(identity, publication)
         try:
-            await seat.portal.catalogue.publication()
-        except NotFound:  # nobody fills the seats with virtual servers that there are not
-            await self._drop((identity.owner, publication))
-            raise
-        return seat
+            try:
+                await seat.portal.catalogue.publication()
+            except NotFound:  # nobody fills the seats with virtual servers that there are not
+                await self._drop((identity.owner, publication))
+                raise
+            yield seat
+        finally:
+            seat.portal.busy -= 1
+            seat.used = self._clock.monotonic()
 
     async def _seat(self, identity: Identity, publication: str | None) -> _Seat:
-        import mcp_core  # its names load late: these bring the SDK, which takes a second
-
+        """A seat that is busy by one more, so that nobody is shown out of it."""
         place = (identity.owner, publication)
+        while place not in self._seats and len(self._seats) >= MAX_PORTALS:
+            await self._make_room()
         seat = self._seats.get(place)
         if seat is None:
-            if len(self._seats) >= MAX_PORTALS:
-                await self._make_room()
-
-            async def connect() -> tuple[Client, Welcome]:
-                client = self._door.client()
-                return client, await client.connect(self._entrance.info(identity))
-
-            portal = mcp_core.Portal(connect, identity.name, publication, self._clock, self._settings)
-            seat = self._seats[place] = _Seat(identity, portal, self._clock.monotonic())
-        seat.used = self._clock.monotonic()
+            seat = self._seats[place] = _Seat(
+                identity, self._portal(identity, publication), self._clock.monotonic()
+            )
+        elif identity.ends_at > seat.identity.ends_at:
+            seat.identity = identity
+        seat.portal.busy += 1
         return seat
+
+    def _portal(self, identity: Identity, publication: str | None) -> "Portal":
+        import mcp_core  # its names load late: these bring the SDK, which takes a second
+
+        async def connect() -> tuple[Client, Welcome]:
+            client = self._door.client()
+            return client, await client.connect(self._entrance.info(identity))
+
+        return mcp_core.Portal(connect, identity.name, publication, self._clock, self._settings)
 
     async def _make_room(self) -> None:
         idle = [(seat.used, place) for place, seat in self._seats.items() if not seat.portal.busy]
@@ -189,8 +209,8 @@ class McpMount:
 
         Source: RFC 6750, section 3; RFC 9728, section 5.1.
         """
-        where = METADATA if publication is None else f"{METADATA}/{publication}"
-        parts = ['realm="umbrella"', f'resource_metadata="{base_of(scope)}{where}"']
+        where = base_of(scope) + resource_of(METADATA, publication)
+        parts = ['realm="umbrella"', f'resource_metadata="{where}"']
         if header(scope, "authorization") is not None:
             parts.insert(1, 'error="invalid_token"')
         return {"www-authenticate": f"Bearer {', '.join(parts)}"}
@@ -238,7 +258,7 @@ async def mcp_endpoint(scope: Scope, receive: Receive, send: Send) -> None:
 )
 async def resource_metadata(request: Request[Any, Any, Any]) -> Response[bytes]:
     """What an OAuth client has to know to come in."""
-    told = mount_of(request.app).metadata(base_of(request.scope))
+    told = mount_of(request.app).metadata(base_of(request.scope), request.path_params.get("publication"))
     return Response(encode_json(told), media_type="application/json")
 
 

@@ -87,6 +87,13 @@ async def run(settings: "Settings", host: str, port: int, ready: "Callable[[str,
             await owner.connect(ClientInfo(name="serve", token=door.owner_token))
             hosts, any_address = allowed_hosts(host)
             mcp, oauth = read_entrance(settings.data_dir)
+            if mcp.anonymous_principal and is_loopback(host):
+                click.echo(
+                    f"warning: whoever reaches /mcp from this machine acts as {mcp.anonymous_principal} without a "
+                    "key. Do not put a proxy or tunnel in front; to end this, remove anonymous_principal from "
+                    "[mcp] in config.toml.",
+                    err=True,
+                )
             entry = Entry(folder=settings.data_dir, mcp=mcp, oauth=oauth, loopback=is_loopback(host))
             app = make_app(door, hosts=hosts, any_address=any_address, entry=entry)
             login = await owner.request(CreateLogin(), 10.0)

@@ -239,6 +239,8 @@ class _Session:
                     self._out.offer(encode_json(PassedBy(id=frame.id, passing=notice)))
         except NodeUnavailable:
             self._end(CLOSE_RESTART)  # a new connection finds the node again, this one never will
+        except LoginRequired:
+            self._end(CLOSE_LOGIN)  # the key or login has ended meanwhile
         except Exception as error:
             await self._put(_failure(frame.id, error))
 

@@ -110,6 +110,7 @@ ATTACKS = {
     "write into the system": lambda: os.utime("/usr/bin"),
     "connect to loopback": lambda: connect(socket.AF_INET, ("127.0.0.1", AIM["port"])),
     "connect to a Unix socket": lambda: connect(socket.AF_UNIX, AIM["socket"]),
+    "connect to a Unix socket that is lent": lambda: connect(socket.AF_UNIX, AIM["lent socket"]),
     "connect to an abstract socket": lambda: connect(socket.AF_UNIX, "\0" + AIM["abstract"]),
     "make a loose pair of sockets": dgram_pair,
     "open a socket to the hypervisor": lambda: socket.socket(40, socket.SOCK_STREAM).close(),

@@ -26,7 +26,7 @@ from mcp_interface.access import CreateKey, ListKeys, Publish, RevokeKey
 from mcp_interface.client import Client as NodeClient
 from mcp_interface.client import ClientInfo, Welcome
 from mcp_interface.clock import SystemClock, SystemEntropy
-from mcp_interface.commands import AddServer, ListServers, ListSessions, Wish
+from mcp_interface.commands import AddServer, CheckLogin, ListServers, ListSessions, Wish
 from mcp_interface.execution import ListExecutions
 from mcp_interface.key import Publication
 from mcp_interface.server import ServerSpec
@@ -240,6 +240,29 @@ def test_a_state_is_good_for_its_principal_and_tool_only_and_on_any_server(desk:
         ) as client:  # another connection, as after a restart of the server
             await _refused(client, tool, answers, first.request_state + "x")
             await _refused(client, "fx__test_streaming_elicitation", answers, first.request_state)
+            last = await client.session.call_tool(
+                tool, {}, input_responses=answers, request_state=first.request_state
+            )
+            assert text_of(last) == "Hello, Bob!"
+
+    desk.run(work)
+
+
+def test_a_state_is_taken_up_by_another_key_of_the_same_principal(desk: Desk) -> None:
+    tool = "fx__test_input_required_result_elicitation"
+    answers: Any = {"user_name": ElicitResult(action="accept", content={"name": "Bob"})}
+
+    async def never(context: Any, params: Any) -> ElicitResult:
+        raise AssertionError("the raw result is wanted")
+
+    async def work(desk: Desk) -> None:
+        old = await desk.key("old", RUN_ALL)
+        principal = (await desk.owner.request(CheckLogin(key=old))).principal_id
+        new = (await desk.owner.request(CreateKey(name="new", principal_id=principal))).secret
+        async with desk.client(old, name="old", elicitation_callback=never) as client:
+            first = await client.session.call_tool(tool, {}, allow_input_required=True)
+            assert isinstance(first, InputRequiredResult)
+        async with asyncio.timeout(20), desk.client(new, name="new", elicitation_callback=never) as client:
             last = await client.session.call_tool(
                 tool, {}, input_responses=answers, request_state=first.request_state
             )

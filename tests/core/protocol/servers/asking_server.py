@@ -45,6 +45,18 @@ async def book(city: str, ctx: Context) -> str | InputRequiredResult:
     return f"{city} {ctx.request_state} {answer.action} {sorted((answer.content or {}).items())}"
 
 
+@server.tool(annotations=ToolAnnotations(idempotent_hint=False))
+async def pay(ledger: str, order: str, seconds: float, ctx: Context) -> str | InputRequiredResult:
+    """Ask, then do what must not be done twice, and take a while."""
+    if ctx.input_responses is None:
+        form = ElicitRequestFormParams(message=f"Pay {order}?", requested_schema=FORM)
+        return InputRequiredResult(input_requests={"pay": ElicitRequest(params=form)}, request_state="asked")
+    with Path(ledger).open("a") as file:
+        file.write(f"{order}\n")
+    await asyncio.sleep(seconds)
+    return "paid"
+
+
 @server.tool()
 async def interview(ctx: Context) -> str | InputRequiredResult:
     """Ask for everything at once."""

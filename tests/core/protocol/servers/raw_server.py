@@ -4,6 +4,7 @@ Usage: raw_server.py HABIT [FILE]
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,8 @@ def main() -> None:
             capabilities = {"tools": {"listChanged": True}} if habit != "toolless" else {}
             info = {"name": "raw", "version": "1"}
             result = {"protocolVersion": "2025-06-18", "capabilities": capabilities, "serverInfo": info}
+            if habit == "tells":
+                result["instructions"] = f"connected with {os.environ['TOK']}"
             say({"id": request, "result": result})
         elif method == "tools/list" and habit == "endless":
             time.sleep(0.001)
@@ -65,6 +68,19 @@ def main() -> None:
                 say({"id": request, "error": {"code": -32050, "message": "not today", "data": {"a": 1}}})
                 continue
             text = str(arguments.get("text", ""))
+            if habit == "tells" and text == "fail":
+                said = f"upstream 401 for key {os.environ['TOK']}"
+                say({"id": request, "error": {"code": -32000, "message": said}})
+                continue
+            if habit == "tells":
+                secret = os.environ["TOK"]
+                say(
+                    {"method": "notifications/message", "params": {"level": "info", "data": f"with {secret}"}}
+                )
+                token = message["params"]["_meta"]["progressToken"]
+                said = {"progressToken": token, "progress": 1, "total": 2, "message": f"using {secret}"}
+                say({"method": "notifications/progress", "params": said})
+                text = f"done with {secret}"
             say({"id": request, "result": {"content": [{"type": "text", "text": text}], "isError": False}})
         else:
             say({"id": request, "error": {"code": -32601, "message": "Method not found"}})

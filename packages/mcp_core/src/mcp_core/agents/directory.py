@@ -21,7 +21,7 @@ from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.agent import Agent, AgentRecord, AgentType
 from mcp_interface.capability import SecurityKernel
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import CallerMistaken, NotFound, UmbrellaError, VersionConflict
+from mcp_interface.errors import CallerMistaken, NotFound, TooMuch, UmbrellaError, VersionConflict
 from mcp_interface.events import AgentEvent, AgentRestarted, AgentStarted, AgentStopped
 from mcp_interface.ids import SYSTEM, AgentId, PrincipalId, SessionId, is_id, new_id
 from mcp_interface.registry import Registry
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 MAX_AGENTS = 100_000
 """Running agents of one node."""
+MAX_SHARE = 64
+"""Living agents of one person who is not the owner of the node, beside the assistants of their sessions."""
 MAX_NAME = 64
 MAX_TOPICS = 100
 """Topics that one agent may listen to."""
@@ -53,7 +55,9 @@ class Directory:
         telemetry: Telemetry,
         clock: Clock,
         entropy: Entropy,
+        person_of: Callable[[SessionId | None], PrincipalId | None],
     ) -> None:
+        self._person_of = person_of
         self._journal = journal
         self._states = states
         self._kernel = kernel
@@ -113,7 +117,7 @@ class Directory:
 
         Args:
             kind: One that was offered.
-            name: Unique among the living; may be empty.
+            name: Unique among the living of one person; may be empty.
             session_id: The session it lives and ends with.
             parent_id: The agent that wanted it.
             metadata: Given to its `init`.
@@ -123,6 +127,7 @@ class Directory:
         Raises:
             CallerMistaken: The type cannot be spawned, the name is taken or too long, what it wants to listen to
                 are no topics, or session or node are full.
+            TooMuch: Its person has as many as others than the owner of the node may have.
             UmbrellaError: What `endow` raised.
         """
         if kind not in self._makers:
@@ -152,6 +157,7 @@ class Directory:
         agent_id = started.agent_id
         async with self._spawning:
             self._check_room(started.name, started.session_id, most)
+            self._check_share(started.type, started.session_id)
             try:
                 if endow is not None:
                     await endow(agent_id)
@@ -168,7 +174,9 @@ class Directory:
             await self._kernel.revoke_all(principal, SYSTEM, "its holder did not come to life")
 
     def _check_room(self, name: str, session_id: SessionId | None, most: int | None) -> None:
-        if any(self.is_active(PrincipalId(agent.id)) for agent in self._list.named(name)):
+        person = self._person_of(session_id)
+        theirs = [agent for agent in self._list.named(name) if self._person_of(agent.session_id) == person]
+        if any(self.is_active(PrincipalId(agent.id)) for agent in theirs):
             raise CallerMistaken(
                 f"an agent named {name!r} is running", "choose another name or stop it first"
             )
@@ -178,6 +186,20 @@ class Directory:
                 raise CallerMistaken(f"{session_id} has {beside} agents, its limit", "stop one first")
         if len(self._awake) >= MAX_AGENTS:
             raise CallerMistaken(f"{MAX_AGENTS} agents are awake, the most there can be", "stop some first")
+
+    def _check_share(self, kind: AgentType, session_id: SessionId | None) -> None:
+        """An assistant comes with its session, and sessions have a bound of their own."""
+        person = self._person_of(session_id)
+        if kind == "llm" or person == self._person_of(None):
+            return
+        living = (agent for agent in self._list.living() if agent.type != "llm")
+        theirs = sum(self._person_of(agent.session_id) == person for agent in living)
+        if theirs >= MAX_SHARE:
+            raise TooMuch(
+                f"{person} has {theirs} living agents, the most that others than the node's owner have",
+                "stop one: umbrella agent stop NAME",
+                {"bound": "living_agents", "most": MAX_SHARE},
+            )
 
     async def only(self, kind: AgentType, name: str) -> AgentId:
         """The living agent of a type of which the node has one; a new one when there is none, or the last was given up.
@@ -238,19 +260,23 @@ class Directory:
         agent = self._list.get(agent_id)
         return None if agent is None else agent.type
 
-    def find(self, name: str) -> AgentRecord:
+    def find(self, name: str, among: Callable[[AgentRecord], bool]) -> AgentRecord:
         """An agent by id, by unique beginning of the id, or by name.
+
+        Args:
+            name: What it is called by.
+            among: Which agents are looked at; the others are as if they were not there.
 
         Raises:
             NotFound: None fits.
             CallerMistaken: Several fit.
         """
         exact = self._list.get(name)
-        if exact is not None:
+        if exact is not None and among(exact):
             return exact
-        fits = self._list.named(name)
+        fits = [agent for agent in self._list.named(name) if among(agent)]
         if not fits and len(name) >= len("agent_") + 4:
-            fits = self._list.beginning(name)
+            fits = [agent for agent in self._list.beginning(name) if among(agent)]
         if not fits:
             raise NotFound(f"no agent {name!r}", "list the agents with: umbrella agent list")
         if len(fits) > 1:

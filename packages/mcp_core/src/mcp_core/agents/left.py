@@ -36,6 +36,15 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer
 
 
+class _Marks(msgspec.Struct, frozen=True):
+    """What is read of a handle here; the rest is the tool's own."""
+
+    sent: bool = False
+    """Whether answers were about to be sent to whoever had asked for them."""
+    task: str = ""
+    """Id of the task as which a server works for the call; asking about it does nothing a second time."""
+
+
 class Left(msgspec.Struct, frozen=True, kw_only=True):
     """How far a call has come."""
 
@@ -56,6 +65,15 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     approval: Approval | None = None
     """The right that a person is being asked for."""
     allowed: list[Allowed] = []
+
+    @property
+    def sent(self) -> bool:
+        """Whether its answers may have arrived, so that going on by the handle may do what it does a second time."""
+        try:
+            marks = msgspec.json.decode(self.handle, type=_Marks)
+        except msgspec.DecodeError:  # a tool's own handle, or none
+            return False
+        return marks.sent and not marks.task
 
     def started(self) -> "Left":
         """Its tool has it, for the first time or once more."""
@@ -112,9 +130,10 @@ def fate(call: ToolCall, left: Left) -> Fate:
     """What becomes of a call whose process is gone.
 
     Deny by default: what had begun and is not known to be harmless runs again for nobody but a person who says so.
+    A handle says only where a call goes on, not what it has done by then: once its answers are sent, it has begun.
     """
     if left.handle:
-        return "resume"
+        return "resume" if call.repeatable or not left.sent else "end"
     if left.open:
         return "ask_again"
     if left.again:

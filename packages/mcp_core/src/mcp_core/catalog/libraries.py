@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from mcp_core.catalog.library import Library, apply
+from mcp_core.catalog.library import SHARE, Library, apply, require_room
 from mcp_core.runtime.commit import History, Journal
 from mcp_interface.catalog import Item, Prompt
 from mcp_interface.clock import Clock
@@ -23,9 +23,11 @@ class Libraries:
     Args:
         journal: Holds the streams.
         clock: For the times between snapshots.
+        owner: Of the node; others have less room.
     """
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(self, journal: Journal, clock: Clock, owner: PrincipalId) -> None:
+        self._owner = owner
         self._journal = journal
         self._clock = clock
         self._histories: dict[PrincipalId, History[Library]] = {}
@@ -77,18 +79,26 @@ class Libraries:
             What happened.
 
         Raises:
+            TooMuch: It would be more than they may have.
             UmbrellaError: What `decide` raises.
             StorageUnavailable: The disk refused.
         """
+
+        def within(state: Library) -> Sequence[Event]:
+            events = decide(state)
+            if owner != self._owner:
+                require_room(state, events, owner, SHARE)
+            return events
+
         lock = self._writing.get(owner)
         if lock is None:
             lock = self._writing[owner] = asyncio.Lock()
         async with lock:
             history = self._histories.get(owner)
             if history is None:
-                decide(Library())  # whoever has nothing gets no stream by being refused
+                within(Library())  # whoever has nothing gets no stream by being refused
                 history = await self._open(owner)
-            return [record.event for record in await history.decide(decide)]
+            return [record.event for record in await history.decide(within)]
 
     async def _open(self, owner: PrincipalId) -> History[Library]:
         history: History[Library] = History(

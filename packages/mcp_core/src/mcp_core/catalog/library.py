@@ -276,6 +276,55 @@ def _fitting(state: Library, event: Event) -> Event:
     return event
 
 
+class Room(msgspec.Struct, frozen=True):
+    """How much one person may have."""
+
+    items: int
+    """Resources and kept results."""
+    prompts: int
+    size: int
+    """Bytes of all that is kept: records, templates, and what resources hold."""
+
+
+SHARE: Final = Room(items=1_000, prompts=200, size=64 * 1024 * 1024)
+"""Of one person who is not the owner of the node."""
+
+
+def require_room(state: Library, events: Sequence[Event], who: PrincipalId, room: Room) -> None:
+    """Return if what happens leaves somebody within their room, or makes it no worse.
+
+    Raises:
+        TooMuch: It does not; names the bound.
+    """
+    items, prompts, size = len(state.items), len(state.prompts), _size(state)
+    more = 0
+    for event in events:
+        match event:
+            case ItemStored(item=item):
+                before = state.items.get(item.uri)
+                items += before is None
+                more += _weight(item) - _weight(before) + (item.size or 0) - ((before and before.size) or 0)
+            case PromptStored(prompt=prompt):
+                prompts += prompt.name not in state.prompts
+                more += _weight(prompt)
+    for bound, had, has, most in (
+        ("catalog_items", len(state.items), items, room.items),
+        ("catalog_prompts", len(state.prompts), prompts, room.prompts),
+        ("catalog_bytes", size, size + more, room.size),
+    ):
+        if has > most and has > had:
+            raise TooMuch(
+                f"{who} would have {has:,} {bound.replace('_', ' ')}; others than the node's owner have at most "
+                f"{most:,}",
+                "delete what you no longer need",
+                {"bound": bound, "most": most},
+            )
+
+
+def _size(state: Library) -> int:
+    return state.weight + sum(item.size or 0 for item in state.items.values())
+
+
 def _weight(thing: Item | Prompt | None) -> int:
     return 0 if thing is None else len(encode_disk(thing))
 

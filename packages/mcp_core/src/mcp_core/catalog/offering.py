@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from mcp_core.catalog.prompts import Prompts
+from mcp_core.catalog.publishing import Publishing, meta_of
 from mcp_core.catalog.resources import Resources
 from mcp_core.catalog.skills import Skills
 from mcp_core.catalog.watches import Watches
@@ -35,16 +36,28 @@ class Catalog:
         prompts: Its prompts.
         skills: Skills that are folders; what they are made of is read as resources.
         watches: Who wants to be told of changes.
+        publishing: Says whose things come first.
     """
 
-    def __init__(self, resources: Resources, prompts: Prompts, skills: Skills, watches: Watches) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        prompts: Prompts,
+        skills: Skills,
+        watches: Watches,
+        publishing: Publishing,
+    ) -> None:
+        self._publishing = publishing
         self._resources = resources
         self._prompts = prompts
         self._skills = skills
         self._watches = watches
 
     async def resources(self, who: PrincipalId) -> Sequence[ResourceInfo]:
-        """What somebody may read, each URI once: as `read` finds it."""
+        """What somebody may read, each URI once: as `read` finds it.
+
+        The files of skills come first; then what is their own, what the owner of the node has, and what others have.
+        """
         skills = await self._skills.listed(who)
         taken = {info.uri for info in skills}
         found = await self._resources.listed(who, ListItems())
@@ -56,8 +69,9 @@ class Catalog:
                 description=item.description,
                 mime_type=item.mime_type,
                 size=item.size,
+                meta=meta_of(who, item.owner_id),
             )
-            for item in sorted(found, key=lambda item: item.uri)
+            for item in sorted(found, key=lambda item: (self._publishing.rank(who, item.owner_id), item.uri))
             if item.uri not in taken and self._resources.get(who, item.uri).owner_id == item.owner_id
         ]
 
@@ -66,9 +80,10 @@ class Catalog:
         return []
 
     async def prompts(self, who: PrincipalId) -> Sequence[PromptInfo]:
-        """What somebody may read, each name once: as `prompt` finds it."""
+        """What somebody may read, each name once: as `prompt` finds it, and in the order of the resources."""
         found = {prompt.name for prompt in await self._prompts.listed(who, ListStoredPrompts())}
         read = [await self._prompts.get(who, name) for name in sorted(found)]
+        read.sort(key=lambda prompt: (self._publishing.rank(who, prompt.owner_id), prompt.name))
         return [
             PromptInfo(
                 server=CATALOG,
@@ -76,6 +91,7 @@ class Catalog:
                 title=prompt.title,
                 description=prompt.description,
                 arguments=prompt.arguments,
+                meta=meta_of(who, prompt.owner_id),
             )
             for prompt in read
         ]

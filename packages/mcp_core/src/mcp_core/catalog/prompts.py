@@ -21,9 +21,10 @@ from mcp_core.catalog.library import (
     version_of,
 )
 from mcp_core.catalog.prompt_files import PromptFiles
+from mcp_core.catalog.publishing import Publishing, meta_of
 from mcp_core.catalog.search import missing, plain, words_of
 from mcp_core.catalog.uses import Uses
-from mcp_interface.catalog import Prompt
+from mcp_interface.catalog import Prompt, Visibility
 from mcp_interface.cataloging import (
     ChangePrompt,
     CountPrompts,
@@ -51,7 +52,8 @@ class Prompts:
         uses: How often they were rendered.
         owner: Of the node, and so of the files.
         clock: Stamps.
-        changed: Told whenever the list is another one.
+        publishing: Judges what becomes public.
+        changed: Told whenever the list is another one: whose, and whether others could read it before or can now.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Prompts:
         uses: Uses,
         owner: PrincipalId,
         clock: Clock,
-        changed: Callable[[], None] = lambda: None,
+        publishing: Publishing,
+        changed: Callable[[PrincipalId, bool], None] = lambda _, __: None,
     ) -> None:
+        self._publishing = publishing
         self._libraries = libraries
         self._files = files
         self._uses = uses
@@ -75,6 +79,7 @@ class Prompts:
 
         Raises:
             CallerMistaken: It is none, or a field breaks its rule.
+            NotPermitted: They may not make it public.
             LostRace: They have one of that name, stored or as a file.
             TooMuch: They have too many.
         """
@@ -86,6 +91,7 @@ class Prompts:
                 "change the file, or choose another name",
                 {"name": command.name},
             )
+        await self._publishing.require(who, command.name, command.visibility)
         now = self._clock.now()
         prompt = Prompt(
             name=command.name,
@@ -97,7 +103,7 @@ class Prompts:
         )
         happened = await self._libraries.change(who, lambda state: add_prompt(state, prompt))
         self._uses.forget(who, command.name)
-        return self._told(happened)
+        return self._told(happened, prompt.visibility)
 
     async def change(self, who: PrincipalId, command: ChangePrompt) -> Prompt:
         """Make a new version of one of somebody's prompts; durable when this returns.
@@ -107,17 +113,20 @@ class Prompts:
             NotFound: They have none of that name.
             LostRace: It is at another version than was expected.
             WrongState: It is a file.
+            NotPermitted: They may not have it be public.
             TooMuch: It has too many versions.
         """
         _check(command)
         await self._require_stored(who, command.name)
         given = {field: getattr(command, field) for field in _FIELDS}
         changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+        before = self._visibility(who, command.name)
+        await self._publishing.require(who, command.name, command.visibility or before)
         now, expected = self._clock.now(), command.expected_version
         happened = await self._libraries.change(
             who, lambda state: change_prompt(state, command.name, changes, now, expected)
         )
-        return self._told(happened)
+        return self._told(happened, before)
 
     async def revert(self, who: PrincipalId, name: str, version: int) -> Prompt:
         """Make what an earlier version was the newest one, as a new version; who may read it stays as it is.
@@ -125,12 +134,15 @@ class Prompts:
         Raises:
             NotFound: They have no such prompt or version.
             WrongState: It is a file.
+            NotPermitted: It is public, and they may not have it be so.
             TooMuch: It has too many versions.
         """
         await self._require_stored(who, name)
+        before = self._visibility(who, name)
+        await self._publishing.require(who, name, before)
         now = self._clock.now()
         happened = await self._libraries.change(who, lambda state: revert_prompt(state, name, version, now))
-        return self._told(happened)
+        return self._told(happened, before)
 
     async def delete(self, who: PrincipalId, name: str) -> None:
         """Take away one of somebody's prompts, with all its versions; durable when this returns.
@@ -140,13 +152,14 @@ class Prompts:
             WrongState: It is a file.
         """
         await self._require_stored(who, name)
+        before = self._visibility(who, name)
         now = self._clock.now()
         await self._libraries.change(who, lambda state: delete_prompt(state, name, who, now))
         self._uses.forget(who, name)
-        self._changed()
+        self._changed(who, before == "public")
 
     async def get(self, who: PrincipalId, name: str, version: int | None = None) -> Prompt:
-        """A prompt that somebody may read; of those with one name their own, else the oldest public one.
+        """A prompt that somebody may read; of those with one name their own, else that of the owner of the node, else the oldest public one.
 
         Raises:
             NotFound: There is none, or none for them.
@@ -164,7 +177,9 @@ class Prompts:
         text = rendering.render(prompt.template, prompt.arguments, command.arguments)
         await self._uses.count(prompt.owner_id, prompt.name)
         message = PromptMessage(role="user", content={"type": "text", "text": text})
-        return PromptResult(description=prompt.description, messages=[message])
+        return PromptResult(
+            description=prompt.description, messages=[message], meta=meta_of(who, prompt.owner_id)
+        )
 
     async def versions(self, who: PrincipalId, name: str) -> list[Prompt]:
         """Every version that somebody may read, newest first.
@@ -211,7 +226,11 @@ class Prompts:
         own = [versions for versions in found if versions[-1].owner_id == who]
         if not found:
             raise no_prompt(name)
-        return min(own or found, key=lambda each: (each[0].created_at, each[0].owner_id))
+        rank = self._publishing.rank
+        return min(
+            own or found,
+            key=lambda each: (rank(who, each[0].owner_id), each[0].created_at, each[0].owner_id),
+        )
 
     async def _file(self, who: PrincipalId, name: str) -> Prompt | None:
         """The file that is somebody's prompt of that name, unless a stored one comes before it."""
@@ -226,9 +245,15 @@ class Prompts:
                 f"prompt {name!r} is a file", f"change it there: {file.source}", {"status": "file"}
             )
 
-    def _told(self, happened: Sequence[Event]) -> Prompt:
-        self._changed()
-        return self._counted(next(event.prompt for event in happened if isinstance(event, PromptStored)))
+    def _visibility(self, who: PrincipalId, name: str) -> Visibility:
+        """Of the newest version of one of somebody's prompts; of none there is nothing to be seen."""
+        versions = self._libraries.of(who).prompts.get(name)
+        return versions[-1].visibility if versions else "private"
+
+    def _told(self, happened: Sequence[Event], before: Visibility) -> Prompt:
+        prompt = next(event.prompt for event in happened if isinstance(event, PromptStored))
+        self._changed(prompt.owner_id, "public" in (before, prompt.visibility))
+        return self._counted(prompt)
 
     def _counted(self, prompt: Prompt) -> Prompt:
         return replace(prompt, uses=self._uses.of(prompt.owner_id, prompt.name))

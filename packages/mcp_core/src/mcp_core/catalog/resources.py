@@ -27,6 +27,7 @@ from mcp_core.catalog.library import (
     require_new,
     require_short,
 )
+from mcp_core.catalog.publishing import Publishing, meta_of
 from mcp_core.catalog.search import missing, plain, words_of
 from mcp_core.catalog.sources import UNKNOWN, Sources, contents, is_text
 from mcp_interface.blob import BlobStore
@@ -60,7 +61,9 @@ class Resources:
         blobs: Holds texts and uploads.
         sources: Reads files and URLs.
         clock: Stamps.
-        changed: Told of every URI that holds or says something else now, and whose it is.
+        publishing: Judges what becomes public.
+        changed: Told of every URI that holds or says something else now, whose it is, and whether others could read
+            it before or can now.
     """
 
     def __init__(
@@ -69,8 +72,10 @@ class Resources:
         blobs: BlobStore,
         sources: Sources,
         clock: Clock,
-        changed: Callable[[Item], None] = lambda _: None,
+        publishing: Publishing,
+        changed: Callable[[Item, bool], None] = lambda _, __: None,
     ) -> None:
+        self._publishing = publishing
         self._libraries = libraries
         self._kept = Kept(blobs, libraries.names)
         self._sources = sources
@@ -83,6 +88,7 @@ class Resources:
         Raises:
             CallerMistaken: What it is made of does not fit its kind, or a field breaks its rule.
             LostRace: They have one of that URI.
+            NotPermitted: They may not make it public.
             TooMuch: They have too many.
         """
         uri = command.uri or _usual_uri(who, command)
@@ -104,6 +110,7 @@ class Resources:
         item = replace(item, mime_type=item.mime_type or _usual_type(item))
         self._check(item)
         require_new(self._libraries.of(who), item.uri)
+        await self._publishing.require(who, item.uri, item.visibility)
         return await self._add(item, _data_of(command))
 
     async def change(self, who: PrincipalId, command: ChangeItem) -> Item:
@@ -112,6 +119,7 @@ class Resources:
         Raises:
             CallerMistaken: A field does not fit the kind, or breaks its rule.
             NotFound: They have none of that URI.
+            NotPermitted: They may not have it be public.
             TooMuch: It takes too much room then.
         """
         before = item_of(self._libraries.of(who), command.uri)
@@ -122,7 +130,9 @@ class Resources:
         changes: dict[str, Any] = {field: value for field, value in fields.items() if value is not None}
         if changes.get("mime_type") == "":
             changes["mime_type"] = _usual_type(replace(before, **changes))
-        self._check(replace(before, **changes))
+        after = replace(before, **changes)
+        self._check(after)
+        await self._publishing.require(who, after.uri, after.visibility)
         return await self._replace(before, changes, _data_of(command))
 
     async def delete(self, who: PrincipalId, uri: str) -> None:
@@ -140,7 +150,7 @@ class Resources:
 
         await self._libraries.change(who, decide)
         await self._kept.drop(gone[0].sha256)
-        self._changed(gone[0])
+        self._changed(gone[0], gone[0].visibility == "public")
 
     async def keep_result(self, owner: PrincipalId, data: bytes, mime_type: str) -> str:
         """Keep what is too large for an event, for one person alone; the same bytes are kept once.
@@ -178,7 +188,7 @@ class Resources:
         return (await self._add(item, data)).uri
 
     def get(self, who: PrincipalId, uri: str) -> Item:
-        """A resource that somebody may read; of those with one URI their own, else the oldest public one.
+        """A resource that somebody may read; of those with one URI their own, else that of the owner of the node, else the oldest public one.
 
         Where another person's resource comes from is not told: a path, or a URL that may hold a key.
 
@@ -194,7 +204,10 @@ class Resources:
         public = [item for item in self._libraries.items(who) if item.uri == uri]
         if not public:
             raise no_item(uri)
-        return min(public, key=lambda item: (item.created_at, item.owner_id))
+        return min(public, key=lambda item: (self._rank(who, item), item.created_at, item.owner_id))
+
+    def _rank(self, who: PrincipalId, item: Item) -> int:
+        return self._publishing.rank(who, item.owner_id)
 
     async def read(self, who: PrincipalId, uri: str) -> Contents:
         """What a resource holds.
@@ -204,6 +217,10 @@ class Resources:
             UmbrellaError: As `Sources.read`; or what was kept is damaged.
         """
         item = self._find(who, uri)
+        found = await self._held(item, who)
+        return replace(found, meta={**found.meta, **meta_of(who, item.owner_id)})
+
+    async def _held(self, item: Item, who: PrincipalId) -> Contents:
         if item.kind in ("file", "url"):
             return await self._sources.read(item, who)
         data = await self._bytes(item)
@@ -244,15 +261,15 @@ class Resources:
             async with self._kept.keeping(data) as digest:
                 item = replace(item, sha256=digest, size=len(data))
                 await self._libraries.change(item.owner_id, lambda state: add_item(state, item))
-        self._changed(item)
+        self._changed(item, item.visibility == "public")
         return item
 
     async def _replace(self, seen: Item, changes: dict[str, Any], data: bytes | None) -> Item:
-        gone: list[str] = []
+        gone: list[Item] = []
         now = self._clock.now()
 
         def decide(state: Library) -> Sequence[Event]:
-            gone[:] = [item_of(state, seen.uri).sha256]
+            gone[:] = [item_of(state, seen.uri)]
             return change_item(state, seen, changes, now)
 
         if data is None:
@@ -261,9 +278,9 @@ class Resources:
             async with self._kept.keeping(data) as digest:
                 changes |= {"sha256": digest, "size": len(data)}
                 happened = await self._libraries.change(seen.owner_id, decide)
-            await self._kept.drop(gone[0])
+            await self._kept.drop(gone[0].sha256)
         item = next(event.item for event in happened if isinstance(event, ItemStored))
-        self._changed(item)
+        self._changed(item, "public" in (item.visibility, gone[0].visibility))
         return item
 
     async def _bytes(self, item: Item) -> bytes:

@@ -16,7 +16,15 @@ from mcp_core.tools.http import ResponseLike, WebGate
 from mcp_interface.address import Resource, resource
 from mcp_interface.capability import Context, Facts, SecurityKernel, Verdict
 from mcp_interface.catalog import MAX_CONTENT, Item, ResourceKind
-from mcp_interface.errors import CallerMistaken, NotPermitted, WorldBroken
+from mcp_interface.errors import (
+    CallerMistaken,
+    DeadlineExceeded,
+    NotFound,
+    NotPermitted,
+    TooMuch,
+    UmbrellaError,
+    WorldBroken,
+)
 from mcp_interface.ids import PrincipalId
 from mcp_interface.offers import Contents
 from mcp_interface.trace import current_trace_id
@@ -80,7 +88,7 @@ class Sources:
         return resource("fs", "read", source)
 
     async def read(self, item: Item, who: PrincipalId) -> Contents:
-        """Read what an item's source holds now.
+        """Read what an item's source holds now; where that is, only the item's owner is told, in errors too.
 
         Args:
             item: Of kind file or url.
@@ -94,10 +102,18 @@ class Sources:
             DeadlineExceeded: The server did not answer in full in time.
         """
         verdict = await self._judge(item, who)
+        try:
+            return await self._load(item, verdict)
+        except UmbrellaError as error:
+            if who == item.owner_id:
+                raise
+            raise _without_source(item, error) from error
+
+    async def _load(self, item: Item, verdict: Verdict) -> Contents:
         covering, limits = verdict.covering or "", verdict.limits
         if item.kind == "url":
             return await self._fetch(item, covering, limits)
-        data = await in_thread(lambda: self._load(item.source, covering, limits), item.source)
+        data = await in_thread(lambda: self._bytes(item.source, covering, limits), item.source)
         return contents(item.uri, item.mime_type or file_type(item.source, data), data)
 
     async def _judge(self, item: Item, who: PrincipalId) -> Verdict:
@@ -115,7 +131,7 @@ class Sources:
             {"reason": verdict.reason, "resource_uri": needed.uri, "audit_seq": verdict.audit_seq},
         )
 
-    def _load(self, path: str, covering: str, limits: Mapping[str, Any]) -> bytes:
+    def _bytes(self, path: str, covering: str, limits: Mapping[str, Any]) -> bytes:
         file = self._files.open_file(covering, path)
         try:
             data = read_up_to(file, MAX_CONTENT + 1)
@@ -154,6 +170,15 @@ def file_type(path: str, data: bytes) -> str:
         return UNKNOWN if "\0" in data.decode() else "text/plain"
     except UnicodeDecodeError:
         return UNKNOWN
+
+
+def _without_source(item: Item, error: UmbrellaError) -> UmbrellaError:
+    """What others than its owner are told when an item cannot be read: of what kind the trouble is, and no word of it."""
+    told = f"what is behind {item.uri[:200]!r} cannot be read now"
+    for kind in (NotPermitted, NotFound, DeadlineExceeded, TooMuch, CallerMistaken):
+        if isinstance(error, kind):
+            return kind(told, "ask its owner")
+    return WorldBroken(told, "ask its owner")
 
 
 def _problem(item: Item, response: ResponseLike, given: str) -> str:

@@ -42,14 +42,21 @@ class Watches:
         if not watched:
             self._watched.pop(who, None)
 
-    def item_changed(self, item: Item) -> None:
-        """A resource was added, changed or taken away; its URI is told only if somebody watches who may read it."""
-        self._publish(OffersChanged(server=CATALOG, kind="resources"))
+    def item_changed(self, item: Item, public: bool) -> None:
+        """A resource was added, changed or taken away; its URI is told only if somebody watches who may read it.
+
+        Args:
+            item: As it is now, or was.
+            public: Whether others could read it before the change, or can now.
+        """
+        whose = None if public else item.owner_id
+        self._publish(OffersChanged(server=CATALOG, kind="resources", principal_id=whose))
         for who, uris in self._watched.items():
             if item.uri in uris and (item.visibility == "public" or who == item.owner_id):
                 self._publish(ResourceChanged(server=CATALOG, uri=item.uri))
                 return
 
-    def prompts_changed(self) -> None:
-        """The list of prompts is another one."""
-        self._publish(OffersChanged(server=CATALOG, kind="prompts"))
+    def prompts_changed(self, owner: PrincipalId, public: bool) -> None:
+        """Somebody's prompts are others; `public` as in `item_changed`."""
+        whose = None if public else owner
+        self._publish(OffersChanged(server=CATALOG, kind="prompts", principal_id=whose))

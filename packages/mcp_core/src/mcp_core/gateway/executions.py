@@ -20,7 +20,7 @@ import msgspec
 from mcp_core.agents.tool_executor import MAX_CALLS, ToolRequest
 from mcp_core.gateway.execution_index import ExecutionIndex, unknown
 from mcp_core.gateway.guard import not_begun
-from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.sessions import Sessions, person_of
 from mcp_core.gateway.state import Running, stream_of
 from mcp_interface.client import Passing, ToolProgress
 from mcp_interface.clock import Clock, Entropy, Instant
@@ -28,7 +28,6 @@ from mcp_interface.commands import CallOutcome
 from mcp_interface.errors import (
     Interrupted,
     NodeUnavailable,
-    NotFound,
     OurBug,
     StorageUnavailable,
     TooMuch,
@@ -45,6 +44,8 @@ AT_ONCE: Final = 16
 """Calls of one principal that run at the same time in one session; one that waits for a right counts, for an answer not."""
 ADMITTED: Final = 64
 """Those and the ones that wait for their turn."""
+SHARE: Final = MAX_CALLS // 4
+"""Those and the waiting ones of one person who is not the owner of the node, in all their sessions."""
 LET_GO_S: Final = 5.0
 """How long a cancelled call is waited for before the answer says that it still runs."""
 
@@ -128,6 +129,7 @@ class Executions:
         publish: Where progress goes on to.
         clock: Source of time.
         entropy: Makes ids.
+        owner: Of the node, who has no share but all of it.
         at_once: Calls of one principal that run at the same time in one session.
         admitted: Those and the waiting ones.
     """
@@ -139,6 +141,7 @@ class Executions:
         publish: Callable[[Passing], None],
         clock: Clock,
         entropy: Entropy,
+        owner: PrincipalId,
         at_once: int = AT_ONCE,
         admitted: int = ADMITTED,
     ) -> None:
@@ -147,6 +150,7 @@ class Executions:
         self._publish = publish
         self._clock = clock
         self._entropy = entropy
+        self._owner = owner
         self._at_once = at_once
         self._admitted = admitted
         self._runner: Runner | None = None
@@ -361,6 +365,7 @@ class Executions:
             raise NodeUnavailable("the node is stopping", "start it again with: umbrella node start")
         if len(self._live) >= MAX_CALLS:
             raise TooMuch(f"{MAX_CALLS} tool calls are running or waiting", "wait for some to end")
+        self._require_share(request.session_id)
         place = (request.session_id, request.principal_id)
         lane = self._lanes.get(place) or _Lane(self._at_once)
         if lane.admitted >= self._admitted:
@@ -382,6 +387,21 @@ class Executions:
         live = _Live(msgspec.structs.replace(request, execution_id=key), execution, lane)
         self._live[key] = live
         return live
+
+    def _require_share(self, session_id: SessionId) -> None:
+        person = self._person(session_id)
+        if person == self._owner:
+            return
+        theirs = sum(self._person(live.request.session_id) == person for live in self._live.values())
+        if theirs >= SHARE:
+            raise TooMuch(
+                f"{person} has {theirs} calls running or waiting, the most that others than the node's owner have",
+                "wait for some to end, or stop some: umbrella executions cancel ID",
+                {"bound": "calls", "most": SHARE},
+            )
+
+    def _person(self, session_id: SessionId) -> PrincipalId | None:
+        return person_of(self._sessions, self._owner, session_id)
 
     def _leave(self, live: _Live) -> None:
         self._live.pop(live.execution.id, None)
@@ -491,12 +511,7 @@ class Executions:
                 self._stop(live)
 
     def _may_see(self, execution: Execution, who: PrincipalId) -> bool:
-        if execution.principal_id == who:
-            return True
-        try:
-            return self._sessions.get(execution.session_id).created_by == who
-        except NotFound:
-            return False
+        return who in {execution.principal_id, self._person(execution.session_id)}
 
     def _require(self, execution: Execution, who: PrincipalId) -> None:
         if not self._may_see(execution, who):

@@ -17,6 +17,7 @@ from mcp_interface.events import (
     AgentJoined,
     ApprovalAnswered,
     ApprovalAsked,
+    AssistantMessage,
     ExecutionChanged,
     QuestionAnswered,
     QuestionAsked,
@@ -25,6 +26,7 @@ from mcp_interface.events import (
     SessionEvent,
     TurnEnded,
     TurnStarted,
+    UserMessage,
 )
 from mcp_interface.ids import PrincipalId, SessionId
 from mcp_interface.session import ForkPoint
@@ -99,6 +101,21 @@ def fork_of(
     if title is not None:
         copied.append(SessionChanged(timestamp=now, title=title, by=by))
     return [created, *copied]  # type: ignore[list-item]  # a session's stream holds session events only
+
+
+def unanswered(events: Sequence[object]) -> list[str]:
+    """What people have said in a session with these events that no turn has taken up."""
+    words: list[str] = []
+    heard = 0
+    for event in events:
+        match event:
+            case UserMessage(text=text):
+                words.append(text)
+            case AssistantMessage():
+                heard = max(heard, event.heard)
+            case TurnStarted():
+                heard = len(words)
+    return words[heard:]
 
 
 def _open(events: Sequence[object]) -> set[str]:

@@ -147,8 +147,9 @@ class Guard:
         timeout = request.timeout_s or self._toolbox.timeout(request.server) or self._call_timeout
         request = msgspec.structs.replace(request, timeout_s=timeout)
         try:
-            check_open(self._sessions.get(request.session_id))  # before anybody is asked or anything granted
-            tool = await self._toolbox.find(request.server, request.tool, timeout)
+            session = self._sessions.get(request.session_id)
+            check_open(session)  # before anybody is asked or anything granted
+            tool = await self._toolbox.find(request.server, request.tool, timeout, session.created_by)
             external = request.server not in self._toolbox.builtin
             if external:
                 await self._book.check(tool.info(), request.principal_id, request.session_id)
@@ -358,13 +359,13 @@ class Guard:
             verdicts[:] = [await self._rights.obtain(request, execution_id, tool, need) for need in needs]
 
     def _require_repeatable(self, request: ToolRequest, tool: Tool) -> None:
-        """Return unless a call had begun that is harmless to run again no more.
+        """Return unless a call had begun, or its answers were sent, and that is harmless to do again no more.
 
         Raises:
             Interrupted: It had, and its tool is defined otherwise now.
         """
         left = request.left
-        by_itself = left.began and not left.handle and left.again != "accepted"
+        by_itself = left.began and left.again != "accepted" and (not left.handle or left.sent)
         if by_itself and not is_repeatable(tool):
             raise Interrupted(
                 f"the node stopped while {request.server}/{request.tool} was running, which cannot be run again "

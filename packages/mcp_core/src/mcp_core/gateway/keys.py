@@ -4,6 +4,7 @@ A secret is shown once and kept as its hash. Secrets are random, so a plain hash
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -36,6 +37,11 @@ class Keys:
         self._entropy = entropy
         self._used: dict[KeyId, Instant] = {}
         """To the minute; in memory, because a journal entry for each use would cost more than it tells."""
+        self._on_revoked: list[Callable[[KeyId], None]] = []
+
+    def listen(self, on_revoked: Callable[[KeyId], None]) -> None:
+        """Call a function with each key that is revoked."""
+        self._on_revoked.append(on_revoked)
 
     async def create(
         self, name: str, principal: PrincipalId, expires_in: timedelta | None, by: PrincipalId
@@ -80,7 +86,7 @@ class Keys:
         ]
 
     async def revoke(self, named: str, by: PrincipalId) -> ApiKey:
-        """Make a key useless at once.
+        """Make a key useless at once, also where it was used to connect.
 
         Args:
             named: Its id, or its name.
@@ -97,8 +103,18 @@ class Keys:
             raise CallerMistaken(f"{len(fits)} keys are named {named!r}", "give the id")
         key = fits[0]
         event = KeyRevoked(timestamp=self._clock.now(), key_id=key.id, by=by)
-        await self._access.decide(lambda state: [event] if key.id in state.keys else [])
+        try:
+            await self._access.decide(lambda state: [event] if key.id in state.keys else [])
+        finally:  # whoever asked may have left meanwhile
+            if not self.works(key.id):
+                for tell in self._on_revoked:
+                    tell(key.id)
         return key
+
+    def works(self, key_id: KeyId) -> bool:
+        """Whether a key was neither revoked nor has expired."""
+        key = self._access.state.keys.get(key_id)
+        return key is not None and not self._is_over(key)
 
     def who(self, secret: str) -> ApiKey:
         """The key of a secret; notes that it was used.

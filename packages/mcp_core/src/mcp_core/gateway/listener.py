@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mcp_core.gateway.gateway import Gateway
+from mcp_core.gateway.tickets import Ticket
 from mcp_interface.client import (
     MAX_FRAME,
     PROTOCOL,
@@ -28,7 +29,6 @@ from mcp_interface.client import (
 )
 from mcp_interface.codec import decode_json, encode_json
 from mcp_interface.errors import CallerMistaken, LoginRequired, NodeUnavailable, TooMuch, UmbrellaError
-from mcp_interface.ids import PrincipalId
 from mcp_interface.store import Record
 from mcp_interface.trace import parse_traceparent, tracing
 
@@ -119,11 +119,11 @@ class Connection:
     async def run(self) -> None:
         """Serve until the client leaves."""
         try:
-            principal = await self._greet()
-            if principal is None:
+            ticket = await self._greet()
+            if ticket is None:
                 return
             while (frame := await self._receive()) is not None:
-                await self._take(principal, frame)
+                await self._take(ticket, frame)
         finally:
             for key, task in list(self._work.items()):
                 if key in self._following:
@@ -131,7 +131,7 @@ class Connection:
                 else:
                     self._adopt(task)
 
-    async def _greet(self) -> PrincipalId | None:
+    async def _greet(self) -> Ticket | None:
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
                 line = await self._line()
@@ -145,16 +145,16 @@ class Connection:
                     f"this node speaks protocol {PROTOCOL}, the client {hello.protocol}",
                     "use a client and a node of the same version",
                 )
-            welcome = await self._gateway.welcome(hello.client)
+            ticket, welcome = await self._gateway.welcome(hello.client)
         except TimeoutError:
             return None
         except UmbrellaError as error:
             await self._send(Failure(id=0, error=error.body()))
             return None
         await self._send(welcome)
-        return welcome.principal_id
+        return ticket
 
-    async def _take(self, principal: PrincipalId, frame: ClientFrame) -> None:
+    async def _take(self, ticket: Ticket, frame: ClientFrame) -> None:
         if isinstance(frame, Unfollow):
             # It keeps its id until it has ended: it may still have to clean up.
             task = self._work.get(frame.id)
@@ -172,9 +172,9 @@ class Connection:
             return
         if isinstance(frame, Follow):
             self._following.add(frame.id)
-            work = self._follow(principal, frame)
+            work = self._follow(ticket, frame)
         else:
-            work = self._answer(principal, frame)
+            work = self._answer(ticket, frame)
         task = asyncio.get_running_loop().create_task(work)
         self._work[frame.id] = task
         task.add_done_callback(partial(self._ended, frame.id))
@@ -185,18 +185,18 @@ class Connection:
         if not task.cancelled() and isinstance(task.exception(), Exception):
             self._writer.close()
 
-    async def _answer(self, principal: PrincipalId, request: Request) -> None:
+    async def _answer(self, ticket: Ticket, request: Request) -> None:
         try:
             trace = None if request.trace is None else parse_traceparent(request.trace)
             with tracing(trace):
-                value: Any = await self._gateway.handle(principal, request.command)
+                value: Any = await self._gateway.handle(ticket, request.command)
             await self._send(Result(id=request.id, value=msgspec.Raw(encode_json(value))))
         except UmbrellaError as error:
             await self._send(Failure(id=request.id, error=error.body()))
 
-    async def _follow(self, principal: PrincipalId, follow: Follow) -> None:
+    async def _follow(self, ticket: Ticket, follow: Follow) -> None:
         try:
-            async with aclosing(self._gateway.follow(principal, follow.session_id, follow.after)) as notices:
+            async with aclosing(self._gateway.follow(ticket, follow.session_id, follow.after)) as notices:
                 async for notice in notices:
                     await self._send(framed(follow.id, notice))
             raise NodeUnavailable("the node is stopping", "start it again with: umbrella node start")

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Self, TypeVar
 
 from mcp_core.gateway.gateway import Gateway
+from mcp_core.gateway.tickets import Ticket
 from mcp_interface.client import ClientInfo, Notice, Welcome
 from mcp_interface.codec import decode_json, encode_json
 from mcp_interface.commands import Command
@@ -20,29 +21,28 @@ class LocalClient:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._principal: PrincipalId | None = None
+        self._ticket: Ticket | None = None
         self._left = asyncio.Event()
 
     @classmethod
     def of(cls, gateway: Gateway, principal: PrincipalId) -> Self:
         """A client for the node's own use, connected as somebody whom it knows already."""
         client = cls(gateway)
-        client._principal = principal
+        client._ticket = Ticket(principal)
         return client
 
     async def connect(self, info: ClientInfo) -> Welcome:
         """Say who you are; as `Client.connect`."""
-        welcome = await self._gateway.welcome(info)
-        self._principal = welcome.principal_id
+        self._ticket, welcome = await self._gateway.welcome(info)
         self._left = asyncio.Event()
         return welcome
 
     async def request(self, command: Command[R], timeout: float | None = 60.0) -> R:
         """Ask and wait; as `Client.request`. At the deadline the work goes on, as it would behind a socket."""
-        principal = self._connected()
+        ticket = self._connected()
         # The same checks as on the wire, and nothing shared between the caller and the node.
         command = decode_json(encode_json(command), type(command))
-        work = asyncio.ensure_future(self._gateway.handle(principal, command))
+        work = asyncio.ensure_future(self._gateway.handle(ticket, command))
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(work)
@@ -82,13 +82,13 @@ class LocalClient:
 
     async def disconnect(self, reason: str = "") -> None:
         """Leave; harmless when repeated."""
-        self._principal = None
+        self._ticket = None
         self._left.set()
 
-    def _connected(self) -> PrincipalId:
-        if self._principal is None:
+    def _connected(self) -> Ticket:
+        if self._ticket is None:
             raise NodeUnavailable("not connected", "call connect first")
-        return self._principal
+        return self._ticket
 
 
 async def _next(stream: AsyncIterator[Notice]) -> Notice | None:

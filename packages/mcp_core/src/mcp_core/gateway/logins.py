@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mcp_core.gateway.keys import Keys
+from mcp_core.gateway.tickets import Ticket, Tickets, ended
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.codec import from_external, to_external
 from mcp_interface.commands import Login, LoginCode, LoginKey
@@ -46,10 +47,13 @@ class Logins:
         self._entropy = entropy
         self._token = token
         self._keys = keys
+        self._tickets = Tickets()
+        if keys is not None:
+            keys.listen(self._tickets.end)
         self.owner = owner
 
-    async def who(self, secret: str, on_behalf_of: PrincipalId | None = None) -> PrincipalId:
-        """The person behind a token, login key or API key.
+    async def admit(self, secret: str, on_behalf_of: PrincipalId | None = None) -> Ticket:
+        """Let in the person behind a token, login key or API key, for as long as that is good.
 
         Args:
             secret: What was shown.
@@ -61,10 +65,36 @@ class Logins:
         if hmac.compare_digest(secret.encode(), self._token.encode()):
             if on_behalf_of is not None and not is_id("user", on_behalf_of):
                 raise LoginRequired(f"{on_behalf_of[:80]!r} is no person", "name a user_…")
-            return on_behalf_of or self.owner
+            return Ticket(on_behalf_of or self.owner)
         if on_behalf_of is not None:
             raise LoginRequired("only the node's own token acts for others", "show the key of whom you mean")
-        return (await self.check(secret)).principal_id
+        if self._keys is not None and secret.startswith(KEY_PREFIX):
+            key = self._keys.who(secret)
+            return self._tickets.issue(key.principal_id, key.id, key.id, key.expires_at)
+        while True:
+            before = self._tickets.ended
+            login = await self.check(secret)
+            if self._tickets.ended == before:  # else it may have been this one, while it was looked up
+                name = _name("key", secret)
+                return self._tickets.issue(login.principal_id, name, None, login.expires_at)
+
+    def require(self, ticket: Ticket) -> None:
+        """Let nobody go on whose key or login has ended since they came in.
+
+        Raises:
+            LoginRequired: It has.
+        """
+        left = self.seconds_left(ticket)
+        good = not ticket.over and (left is None or left > 0)
+        if good and ticket.key_id is not None:
+            good = self._keys is not None and self._keys.works(ticket.key_id)
+        if not good:
+            raise ended()
+
+    def seconds_left(self, ticket: Ticket) -> float | None:
+        """Until it ends by itself; None: it does not."""
+        end = ticket.expires_at
+        return None if end is None else (end - self._clock.now()).total_seconds()
 
     async def create(self, principal: PrincipalId) -> LoginCode:
         """Make a code that can be exchanged once, within ten minutes."""
@@ -123,8 +153,12 @@ class Logins:
         return login
 
     async def end(self, key: str) -> None:
-        """Forget a key; harmless when repeated."""
-        await self._store.delete(_name("key", key))
+        """Forget a key, and end what was connected by it; harmless when repeated."""
+        name = _name("key", key)
+        try:
+            await self._store.delete(name)
+        finally:  # who cannot tell whether it is gone has to show it again
+            self._tickets.end(name)
 
     async def _forget_expired(self) -> None:
         now = self._clock.now()

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from mcp_core.agents.left import Told
 from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.responses import check_inquiry, checked
-from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.sessions import Sessions, person_of
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.errors import CallerMistaken, NotFound, TooMuch, UmbrellaError
 from mcp_interface.events import QuestionAnswered, QuestionAsked
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 MAX_OPEN: Final = 1000
 """Questions that are open at a time."""
+MAX_SHARE: Final = MAX_OPEN // 10
+"""Of these those of one person who is not the owner of the node."""
 MAX_ASKED: Final = 16
 """Inquiries at once."""
 LOOK_S: Final = 600.0
@@ -39,15 +41,15 @@ CANCEL: Final = Response(action="cancel")
 class Sampler(Protocol):
     """The node's own model, for a tool that wishes for a model's words (`mcp_core.gateway.sampling`)."""
 
-    def ready(self) -> bool:
-        """Whether there is one."""
+    def ready(self, session_id: SessionId) -> bool:
+        """Whether there is one that may speak for whoever's session this is."""
         ...
 
     async def sample(self, session_id: SessionId, params: dict[str, Any]) -> dict[str, Any]:
         """Let it speak; params and result in MCP's wire form.
 
         Raises:
-            UmbrellaError: There is none, or it cannot do what is wished for.
+            UmbrellaError: There is none, it may not speak for them, or it cannot do what is wished for.
         """
         ...
 
@@ -72,6 +74,7 @@ class OpenQuestions:
         clock: Source of time.
         entropy: Makes ids.
         timeout_s: Seconds after which an unanswered question is cancelled.
+        owner: Of the node, who has no share but all of it.
         sampler: The node's own model.
     """
 
@@ -81,12 +84,14 @@ class OpenQuestions:
         clock: Clock,
         entropy: Entropy,
         timeout_s: float,
+        owner: PrincipalId,
         sampler: Sampler | None = None,
     ) -> None:
         self._sessions = sessions
         self._clock = clock
         self._entropy = entropy
         self._timeout = timedelta(seconds=timeout_s)
+        self._owner = owner
         self._sampler = sampler
         self._open: dict[QuestionId, _Open] = {}
         self._heard: dict[ExecutionId, deque[Told]] = {}
@@ -115,8 +120,7 @@ class OpenQuestions:
         """What somebody behind a call can answer."""
         if request.answers is not None:
             return frozenset(request.answers)
-        has_model = self._sampler is not None and self._sampler.ready()
-        return PEOPLE | {"sampling"} if has_model else PEOPLE
+        return PEOPLE | {"sampling"} if self._has_model(request.session_id) else PEOPLE
 
     async def ask(
         self, request: ToolRequest, execution_id: ExecutionId, inquiries: Sequence[Inquiry], handle: str
@@ -193,8 +197,7 @@ class OpenQuestions:
         if found is None or not _is_shown(found) or not self._may_answer(found, who):
             raise _gone(question_id)
         inquiry = found.question.inquiry
-        has_model = self._sampler is not None and self._sampler.ready()
-        fitting = checked(inquiry, response, has_model=has_model)
+        fitting = checked(inquiry, response, has_model=self._has_model(found.question.session_id))
         if not await self._settle(found, fitting, who):
             raise _gone(question_id)
 
@@ -280,6 +283,7 @@ class OpenQuestions:
         """Make questions durable, then answerable."""
         if len(self._open) + len(opened) > MAX_OPEN:
             raise TooMuch(f"{MAX_OPEN} questions are open", "answer some first: umbrella questions list")
+        self._require_share(opened)
         self._open |= {each.question.id: each for each in opened}
         asked = [
             QuestionAsked(timestamp=each.question.asked_at, question=each.question, handle=handle)
@@ -302,6 +306,21 @@ class OpenQuestions:
                 each.journaled.set()
         for each in opened:
             self._watch(each)
+
+    def _require_share(self, opened: Sequence[_Open]) -> None:
+        person = self._person(opened[0].question.session_id)
+        if person == self._owner:
+            return
+        theirs = sum(self._person(each.question.session_id) == person for each in self._open.values())
+        if theirs + len(opened) > MAX_SHARE:
+            raise TooMuch(
+                f"{person} has {theirs} open questions; others than the node's owner have at most {MAX_SHARE}",
+                "answer some first: umbrella questions list",
+                {"bound": "open_questions", "most": MAX_SHARE},
+            )
+
+    def _person(self, session_id: SessionId) -> PrincipalId | None:
+        return person_of(self._sessions, self._owner, session_id)
 
     async def _answers(self, opened: Sequence[_Open]) -> dict[str, Response]:
         try:
@@ -371,14 +390,12 @@ class OpenQuestions:
                 log.warning("the end of %s could not be recorded: %s", each.question.id, error)
                 self._close(each, CANCEL)
 
+    def _has_model(self, session_id: SessionId) -> bool:
+        return self._sampler is not None and self._sampler.ready(session_id)
+
     def _may_answer(self, found: _Open, who: PrincipalId) -> bool:
         question = found.question
-        if question.principal_id == who:
-            return True
-        try:
-            return self._sessions.get(question.session_id).created_by == who
-        except NotFound:
-            return False
+        return who in {question.principal_id, self._person(question.session_id)}
 
 
 def _is_shown(found: _Open) -> bool:

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_interface.errors import CallerMistaken
+from mcp_core.gateway.speaking import Speaking
+from mcp_interface.errors import CallerMistaken, NotFound
 from mcp_interface.ids import SessionId
 from mcp_interface.provider import ChatMessage, Completion, Finished, Provider, TextChunk
+from mcp_interface.session import Session
 
 MOST_TOKENS: Final = 8192
 """Of one answer, whatever is wished for."""
@@ -23,32 +25,43 @@ class ModelSampler:
     Args:
         provider: From a session's model choice to a provider and the model's name.
         ready: Whether a model is configured; nothing is sent to it.
-        model_of: The model choice of a session.
+        session: Says which model a session has chosen, and for whom it would speak.
+        speaking: Judges whether it may speak for them.
     """
 
     def __init__(
         self,
         provider: Callable[[str], Awaitable[tuple[Provider, str]]],
         ready: Callable[[], bool],
-        model_of: Callable[[SessionId], str],
+        session: Callable[[SessionId], Session],
+        speaking: Speaking,
     ) -> None:
         self._provider = provider
         self._ready = ready
-        self._model_of = model_of
+        self._session = session
+        self._speaking = speaking
 
-    def ready(self) -> bool:
-        """Whether there is a model."""
-        return self._ready()
+    def ready(self, session_id: SessionId) -> bool:
+        """Whether there is a model that may speak for the person whose session this is."""
+        try:
+            return self._ready() and self._speaking.offered(self._session(session_id).created_by)
+        except NotFound:
+            return False
 
     async def sample(self, session_id: SessionId, params: dict[str, Any]) -> dict[str, Any]:
         """Let the session's model answer; which one a server would prefer is for the person to choose, not for it.
 
         Raises:
             CallerMistaken: The wish holds something else than text, or tools.
+            NotPermitted: It may not speak for the person whose session this is.
             ModelUnavailable: None is configured, or it cannot be reached.
         """
         completion = completion_of(params)
-        provider, model = await self._provider(self._model_of(session_id))
+        session = self._session(session_id)
+        words = "\n".join([completion.system, *(message.text for message in completion.messages)]).strip()
+        asked = {"text": words, "conversation": session_id}
+        await self._speaking.require(session.created_by, session_id, asked)
+        provider, model = await self._provider(session.model)
         text, finished = "", Finished(stop_reason="other")
         async for chunk in provider.stream(msgspec.structs.replace(completion, model=model)):
             match chunk:

@@ -5,12 +5,12 @@ and holds the whole state.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from mcp_core.gateway.forking import NODES_OWN, cut, fork_of
+from mcp_core.gateway.forking import NODES_OWN, cut, fork_of, unanswered
 from mcp_core.gateway.session_actor import Add, GetState, Kept, SessionActor
 from mcp_core.gateway.state import Running, SessionState, stream_of, summarize
 from mcp_core.runtime.cell import Ref
@@ -197,6 +197,12 @@ class Sessions:
         """How many sessions have not ended."""
         return len(self._list) - len(self._over)
 
+    def count_of(self, owner: PrincipalId) -> int:
+        """How many of somebody's sessions have not ended."""
+        return sum(
+            session.created_by == owner and session.status != "terminated" for session in self._list.values()
+        )
+
     def listed(self, owner: PrincipalId, ended: bool) -> list[Session]:
         """A person's sessions, latest activity first."""
         mine = [
@@ -238,8 +244,17 @@ class Sessions:
         version: int | None,
         position: int | None,
         title: str | None,
+        answered: Callable[[Sequence[str]], Awaitable[None]],
     ) -> Session:
         """Begin a session with a copy of another one's history; durable as a whole when it returns.
+
+        Args:
+            parent: The other one.
+            owner: Whose the new one is.
+            version: As `forking.cut`.
+            position: As `forking.cut`.
+            title: As `forking.fork_of`.
+            answered: Given what nobody has answered in it, before there is a session; what it raises, this raises.
 
         Raises:
             CallerMistaken: The parent has no event there.
@@ -249,6 +264,7 @@ class Sessions:
         session_id = SessionId(new_id("session", self._entropy))
         now = self._clock.now()
         events = fork_of(records, session_id=session_id, by=owner, now=now, title=title)
+        await answered(unanswered(events))
         await self.add(session_id, *events)
         return self.get(session_id)
 
@@ -397,6 +413,16 @@ class Sessions:
     def _forget(self, session_id: SessionId) -> None:
         self._refs.pop(session_id, None)
         self._broken.add(session_id)
+
+
+def person_of(sessions: Sessions, owner: PrincipalId, session_id: SessionId | None) -> PrincipalId | None:
+    """Whose a session is; the owner of the node has what is in none, and nobody one that ended long ago."""
+    if session_id is None:
+        return owner
+    try:
+        return sessions.get(session_id).created_by
+    except NotFound:
+        return None
 
 
 def _track(open_work: dict[SessionId, set[str]], record: Record) -> None:

@@ -7,12 +7,12 @@ each time.
 from fnmatch import fnmatchcase
 
 from mcp_core.gateway.toolbox import Toolbox
-from mcp_core.tools.assistant import SERVER as ASSISTANT
 from mcp_interface.address import parse_resource, tool_resource
 from mcp_interface.capability import Capability, SecurityKernel
 from mcp_interface.client import Notice, OffersChanged, ResourceChanged, ServerChanged
-from mcp_interface.errors import NotFound, NotPermitted
+from mcp_interface.errors import NotFound
 from mcp_interface.ids import PrincipalId
+from mcp_interface.key import Publication
 from mcp_interface.offers import CATALOG, resource_right
 from mcp_interface.tool import ToolInfo
 
@@ -62,20 +62,6 @@ class Sight:
         if not self._covered(who, tool_resource(server, tool).uri):
             raise NotFound(f"no tool {server[:80]}/{tool[:80]}", "list them: umbrella mcp tools")
 
-    def check_speaking(self, who: PrincipalId) -> None:
-        """Return if somebody may have the assistant think: its model is paid for by the node's owner.
-
-        Raises:
-            NotPermitted: They hold no right to call the assistant; the remedy is the grant.
-        """
-        needed = tool_resource(ASSISTANT, "ask").uri
-        if not self.sees_all(who) and not self._covered(who, needed):
-            raise NotPermitted(
-                f"{who} may not speak to the assistant",
-                f"umbrella grant {who} {needed}",
-                {"reason": "no_capability"},
-            )
-
     def server(self, who: PrincipalId, name: str) -> bool:
         """Whether somebody holds a right on anything of a server."""
         if self.sees_all(who) or name == CATALOG:
@@ -83,14 +69,34 @@ class Sight:
         place = tool_resource(name, "x").segments[0]
         return any(_reaches(held, place) for held in self._kernel.held_by(who))
 
+    def publication(self, who: PrincipalId, publication: Publication) -> bool:
+        """Whether somebody finds a virtual server: one that is for them or for all, with something that they may know."""
+        if self.sees_all(who) or publication.principal_id == who:
+            return True
+        if publication.principal_id is not None:
+            return False
+        shown = [f"{tool.server}/{tool.name}" for tool in self._toolbox.listed() if self.tool(who, tool)]
+        if any(fnmatchcase(name, glob) for name in shown for glob in publication.tools):
+            return True
+        return any(self._reads(who, glob) for glob in (*publication.resources, *publication.prompts))
+
+    def _reads(self, who: PrincipalId, glob: str) -> bool:
+        """Whether a glob over resources or prompts names a server of which somebody may read something."""
+        wanted = glob.partition("/")[0]
+        if fnmatchcase(CATALOG, wanted):
+            return True
+        names = [status.name for status in self._toolbox.statuses()]
+        return any(fnmatchcase(name, wanted) and self.server(who, name) for name in names)
+
     def passing(self, who: PrincipalId, notice: Notice) -> Notice | None:
         """What somebody is told of a notice that concerns the whole node; None: nothing.
 
-        What the catalog holds is its owners' affair, so that changes there are told to the owner of the node alone.
+        What is private in the catalog is the affair of whose it is: its changes are told to them, and to the owner
+        of the node.
         """
         match notice:
-            case OffersChanged(server=name) if self.server(who, name):
-                return notice
+            case OffersChanged(server=name, principal_id=whose) if self.server(who, name):
+                return notice if whose in {None, who} else None
             case ResourceChanged(server=name, uri=uri) if name != CATALOG:
                 return notice if self._covered(who, resource_right(name, uri).uri) else None
             case ServerChanged(name=name, state=state) if self.server(who, name):

@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from mcp_core.gateway.plain_errors import plain
 from mcp_core.protocol.arguments import ArgumentCheck
 from mcp_core.protocol.reach import did_you_mean
 from mcp_core.runtime.breaker import Breaker, Breakers, failed
 from mcp_interface.address import tool_resource
 from mcp_interface.capability import Facts, Need
-from mcp_interface.errors import DeadlineExceeded, NotFound, ServerUnavailable
+from mcp_interface.errors import DeadlineExceeded, NotFound, ServerUnavailable, UmbrellaError
+from mcp_interface.ids import PrincipalId
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.tool import Tool, ToolContext, ToolInfo, ToolResult
 
@@ -73,7 +75,10 @@ class RemoteTool:
         timeout: float,
         breaker: Breaker,
         last_look: Callable[[], None] | None = None,
+        *,
+        frank: bool = True,
     ) -> None:
+        self._frank = frank
         self._breaker = breaker
         self._host = host
         self._info = info
@@ -82,7 +87,7 @@ class RemoteTool:
 
     def with_last_look(self, last_look: Callable[[], None]) -> "RemoteTool":
         """The same tool, for one call that may have to wait for the server: it raises if that is to stay unsent."""
-        return RemoteTool(self._host, self._info, self._timeout, self._breaker, last_look)
+        return RemoteTool(self._host, self._info, self._timeout, self._breaker, last_look, frank=self._frank)
 
     def info(self) -> ToolInfo:
         """The server's own description."""
@@ -106,19 +111,24 @@ class RemoteTool:
         Raises:
             NotPermitted: It has; or as the last look says.
             CircuitOpen: It has failed again and again, and is left alone for a while.
+            UmbrellaError: As the server's connection says; in plain words where they are not for the owner of the node.
         """
-        return await self._breaker.run(
-            partial(
-                self._host.call,
-                self._info.server,
-                self._info.name,
-                args,
-                timeout=self._timeout,
-                context=context,
-                expected=self._info,
-                last_look=self._last_look,
-            )
+        work = partial(
+            self._host.call,
+            self._info.server,
+            self._info.name,
+            args,
+            timeout=self._timeout,
+            context=context,
+            expected=self._info,
+            last_look=self._last_look,
         )
+        try:
+            return await self._breaker.run(work)
+        except UmbrellaError as error:
+            if self._frank:
+                raise
+            raise plain(error, self._info.server, self._info.name) from None
 
 
 class Toolbox:
@@ -128,10 +138,18 @@ class Toolbox:
         host: The MCP servers.
         builtin: First-party tools by the name of their server.
         breakers: Leave a remote tool alone that keeps failing.
+        owner: Who is told in full why a server fails; None: everybody is.
     """
 
-    def __init__(self, host: ServerHost, builtin: dict[str, Sequence[Tool]], breakers: Breakers) -> None:
+    def __init__(
+        self,
+        host: ServerHost,
+        builtin: dict[str, Sequence[Tool]],
+        breakers: Breakers,
+        owner: PrincipalId | None = None,
+    ) -> None:
         self.host = host
+        self._owner = owner
         self._breakers = breakers
         self._builtin = {
             server: {tool.info().name: tool for tool in tools} for server, tools in builtin.items()
@@ -175,8 +193,14 @@ class Toolbox:
                 return status.spec.timeout / 1000
         return None
 
-    async def find(self, server: str, tool: str, timeout: float) -> Tool:
+    async def find(self, server: str, tool: str, timeout: float, reader: PrincipalId | None = None) -> Tool:
         """One tool, ready to be used.
+
+        Args:
+            server: Its server.
+            tool: Its name.
+            timeout: Seconds, for finding it and for each call.
+            reader: Who reads what becomes of the call; anybody but the owner reads errors in plain words.
 
         Raises:
             NotFound: No such server or tool; the remedy names close ones.
@@ -187,10 +211,16 @@ class Toolbox:
             if found is None:
                 raise NotFound(f"{server} has no tool {tool!r}", did_you_mean(tool, self._builtin[server]))
             return found
-        if server not in {status.name for status in self.host.statuses()}:
-            raise self._no_server(server)
-        info = await self.host.find(server, tool, timeout)
-        return RemoteTool(self.host, info, timeout, self._breakers.of(f"{server}/{tool}"))
+        frank = self._owner is None or reader == self._owner
+        try:
+            if server not in {status.name for status in self.host.statuses()}:
+                raise self._no_server(server)
+            info = await self.host.find(server, tool, timeout)
+        except UmbrellaError as error:
+            if frank:
+                raise
+            raise plain(error, server, tool) from None
+        return RemoteTool(self.host, info, timeout, self._breakers.of(f"{server}/{tool}"), frank=frank)
 
     def _no_server(self, server: str) -> NotFound:
         names = [status.name for status in self.statuses()]

@@ -33,7 +33,7 @@ from mcp_core.protocol.wire_questions import (
     sampling,
     tool_log,
 )
-from mcp_interface.errors import UmbrellaError
+from mcp_interface.errors import NotPermitted, UmbrellaError
 from mcp_interface.question import Inquiry, Response
 
 T = TypeVar("T")
@@ -92,5 +92,8 @@ class Answering:
     ) -> T | ErrorData:
         try:
             return translate(asked, await errand.ask_aside(asked))
+        except NotPermitted as error:  # the call may not go on, whatever its server would make of that
+            self._requests.refuse(errand, error)
+            return ErrorData(code=INTERNAL_ERROR, message=str(error))
         except UmbrellaError as error:
             return ErrorData(code=INTERNAL_ERROR, message=str(error))

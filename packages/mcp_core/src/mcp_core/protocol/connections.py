@@ -55,7 +55,7 @@ class Connection(Lifeline):
         so is one that began to in an earlier process, instead of being called again.
 
         The server that is there after a wait may be another one, and the caller's mind may have changed: both are
-        looked at right before each sending.
+        looked at right before each sending, also of answers to what the server wanted to know in between.
 
         Args:
             tool: Its name on the server.
@@ -66,7 +66,7 @@ class Connection(Lifeline):
             last_look: Raises if the call must not be sent any more.
 
         Raises:
-            NotPermitted: The tool is not what was expected; nothing was sent. Or whatever `last_look` raises. Or a
+            NotPermitted: The tool is not what was expected; nothing was sent any more. Or whatever `last_look` raises. Or a
                 question was refused without whose answer the call cannot go on.
             NotFound: No such tool; names those that come close.
             CallerMistaken: An argument breaks the schema, or the server says so.
@@ -79,12 +79,18 @@ class Connection(Lifeline):
 
         async def send(link: "Link") -> ToolResult:
             await self._know(link, tool, errand.deadline.at)
-            # from here on without any wait
-            if expected is not None:
-                require_same(expected, link.tools[tool])
-            link.check(tool, arguments)
-            if last_look is not None:
-                last_look()
+
+            def look() -> None:
+                if tool not in link.tools:
+                    raise self._unknown(link, tool)
+                if expected is not None:
+                    require_same(expected, link.tools[tool])
+                link.check(tool, arguments)
+                if last_look is not None:
+                    last_look()
+
+            errand.look = look
+            look()  # and no wait from here on
             return await link.call(errand, arguments)
 
         def harmless() -> bool:
@@ -233,8 +239,11 @@ class Connection(Lifeline):
             wait = asyncio.sleep(max(0.0, deadline - self._clock.monotonic()))
             await self._race(self._refresh(link, {"tools"}), wait)
         if tool not in link.tools:
-            raise NotFound(
-                f"server {self.name!r} has no tool {tool[:200]!r}",
-                did_you_mean(tool, link.tools),
-                {"server": self.name, "tool": tool},
-            )
+            raise self._unknown(link, tool)
+
+    def _unknown(self, link: "Link", tool: str) -> NotFound:
+        return NotFound(
+            f"server {self.name!r} has no tool {tool[:200]!r}",
+            did_you_mean(tool, link.tools),
+            {"server": self.name, "tool": tool},
+        )

@@ -147,7 +147,7 @@ class Doctor:
             began = asyncio.get_running_loop().time()
             # In a task of its own: what the SDK cancels when a server dies is the task that entered it.
             attempt = asyncio.create_task(
-                self._attempt(stack, name, expanded.spec, errlog if is_process else None, watch, began)
+                self._attempt(stack, name, expanded, errlog if is_process else None, watch, began)
             )
             try:
                 done, _ = await asyncio.wait({attempt}, timeout=CONNECT_SECONDS)
@@ -161,7 +161,7 @@ class Doctor:
                 trouble = ConnectionError(watch.broken or "the connection was closed")
             else:
                 seen, trouble = attempt.result()
-            said = last_lines(errlog, _SHOWN_LINES) if is_process else ""
+            said = last_lines(errlog, _SHOWN_LINES, expanded.redact) if is_process else ""
         return [
             *_process(watch, trouble, said, is_process),
             *_answer(name, watch, trouble, said, seen),
@@ -171,7 +171,7 @@ class Doctor:
         self,
         stack: AsyncExitStack,
         name: str,
-        spec: ServerSpec,
+        expanded: Expanded,
         errlog: TextIO | None,
         watch: Watch,
         began: float,
@@ -180,7 +180,7 @@ class Doctor:
         seen: _Seen | None = None
         try:
             async with stack:
-                link: Link = await module.open_link(stack, name, spec, errlog, watch, self._doors)
+                link: Link = await module.open_link(stack, name, expanded, errlog, watch, self._doors)
                 seen = _Seen(link.protocol, link.offered)
                 if errlog is not None:
                     left = began + ALIVE_SECONDS - asyncio.get_running_loop().time()
@@ -207,8 +207,12 @@ def _configuration(name: str, spec: ServerSpec) -> Diagnosis:
 
 def _parts(spec: ServerSpec) -> list[ServerSpec]:
     """The specification cut up, so that every reference which is missing is found and not only the first."""
-    texts = [spec.command, *spec.args, *spec.env.values(), spec.cwd, spec.url, *spec.headers.values()]
-    return [ServerSpec(command=text) for text in texts if text is not None]
+    words = [spec.command, *spec.args, spec.cwd]
+    kept = [*spec.env.values(), spec.url, *spec.headers.values()]
+    return [
+        *(ServerSpec(command=text) for text in words if text is not None),
+        *(ServerSpec(url=text) for text in kept if text is not None),
+    ]
 
 
 def _command(spec: ServerSpec) -> Diagnosis:

@@ -5,7 +5,7 @@ behind the call (`ToolContext.ask`), or by a refusal when nobody is.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
@@ -14,11 +14,12 @@ from urllib.parse import quote
 import msgspec
 
 from mcp_core.protocol.deadline import Deadline
-from mcp_interface.errors import Interrupted
+from mcp_interface.errors import Interrupted, NotPermitted
 from mcp_interface.question import Inquiry, InquiryKind, Response
 from mcp_interface.tool import ToolContext, ToolLog
 
 Kind = Literal["tool", "resource", "prompt", "completion"]
+Redact = Callable[[str], str]
 
 
 class Errand:
@@ -57,16 +58,27 @@ class Errand:
         """Of what was asked last, by key."""
         self.responses: dict[str, Response] | None = None
         """To what was asked last, forms filled up with their defaults; None before anything was."""
+        self.redact: Redact = str
+        """Takes secrets out of what its server says; set by whoever sends it."""
+        self.redact_data: Callable[[Any], Any] = lambda data: data
+        """The same for data."""
         self.task = ""
         """Id of the task as which its server works for it; empty: none that we know of."""
+        self.look: Callable[[], None] = lambda: None
+        """Raises if it must not be sent, or go on, any more; looked at right before each sending."""
+        self.refusal: NotPermitted | None = None
+        """Why it may not go on, found out while its server asked."""
+        self._kept: Kept | None = None
+        """How to go on with it behind what was asked last; None before anything was."""
         self._asking: set[asyncio.Task[dict[str, Response]]] = set()
         if context is not None and context.resumption is not None and context.resumption.handle:
-            kept = read_handle(context.resumption.handle)
+            kept = self._kept = read_handle(context.resumption.handle)
             self.state, self.kinds, self.task = kept.state, kept.kinds, kept.task
-            self.responses = kept.known | {
+            self.responses = {
                 key: filled_up(response, kept.defaults.get(key, {}))
                 for key, response in context.resumption.responses.items()
-            }
+                if key in kept.kinds  # else it answers an earlier round
+            } | kept.known
 
     @property
     def what(self) -> str:
@@ -96,12 +108,14 @@ class Errand:
         """The server lives and works: the deadline begins anew, and whoever looks on is told."""
         self.deadline.renew()
         if self.context is not None and self.context.progress is not None:
-            await self.context.progress(share, message)
+            await self.context.progress(share, self.redact(message))
 
     def said(self, line: ToolLog) -> None:
         """The server said something for whoever looks on."""
         if self.context is not None and self.context.log is not None:
-            self.context.log(line)
+            data = self.redact(line.data) if isinstance(line.data, str) else line.data
+            told = msgspec.structs.replace(line, data=data, logger=self.redact(line.logger))
+            self.context.log(self.redact_data(told))
 
     async def ask(self, inquiries: Sequence[Inquiry], handle: str) -> dict[str, Response]:
         """Answer every inquiry, asking whoever is behind the call only what they can answer.
@@ -114,11 +128,44 @@ class Errand:
         open_ones = [one for one in inquiries if one.key not in answered]
         if open_ones and self.context is not None and self.context.ask is not None:
             with self.deadline.paused():
-                answered |= await self.context.ask(open_ones, handle)
+                answered |= await self.context.ask([self.redact_data(one) for one in open_ones], handle)
         return {
             one.key: filled_up(answered.get(one.key, Response(action="cancel")), defaults(one))
             for one in inquiries
         }
+
+    async def ask_round(self, state: str | None, inquiries: Sequence[Inquiry]) -> None:
+        """Answer what the server wants to know before it is sent the request again.
+
+        Args:
+            state: What it gave us to hand back.
+            inquiries: All at once.
+        """
+        self.state, self.kinds = state, {one.key: one.kind for one in inquiries}
+        handle = make_handle(state, inquiries, known=self.known(inquiries))
+        self._kept = read_handle(handle)
+        self.responses = await self.ask(inquiries, handle)
+
+    async def ask_between(self, inquiries: Sequence[Inquiry]) -> dict[str, Response]:
+        """Answer what the server refuses the request without; the answers are not sent to it.
+
+        It has done nothing by what it was sent: another process may send that again.
+        """
+        handle = ""
+        if self._kept is not None:
+            self._kept = msgspec.structs.replace(self._kept, known=self.responses or {}, sent=False)
+            handle = msgspec.json.encode(self._kept).decode()
+        return await self.ask(inquiries, handle)
+
+    async def send_on(self) -> None:
+        """Make durable that what was answered is about to be sent: from then on it may have taken effect."""
+        context = self.context
+        if self._kept is None or context is None or context.keep is None:
+            return
+        sent = msgspec.structs.replace(self._kept, sent=True)
+        await context.keep(msgspec.json.encode(sent).decode())
+        # no earlier handle stands any more, so that the id of a task that it may become is kept too
+        self.context = msgspec.structs.replace(context, resumption=None)
 
     def known(self, inquiries: Sequence[Inquiry]) -> dict[str, Response]:
         """Answers to those inquiries for which nobody has to be asked, by key."""
@@ -137,7 +184,7 @@ class Errand:
 
     def forget(self) -> None:
         """Begin anew: the server no longer knows what it had asked."""
-        self.state, self.kinds, self.responses = None, {}, None
+        self.state, self.kinds, self.responses, self._kept = None, {}, None, None
 
     def close(self) -> None:
         """The call is over: what it still asks has become pointless."""
@@ -199,6 +246,8 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     """Id of the task as which the server works for it."""
     known: dict[str, Response] = {}
     """Answers that nobody had to be asked for, by key."""
+    sent: bool = False
+    """Whether the answers were about to be sent; `mcp_core.agents.left` reads it, and `task`."""
 
 
 def make_handle(

@@ -286,7 +286,7 @@ class Lifeline(Standing):
             failure, hopeless = error, isinstance(error, CallerMistaken)
         if watch.login:
             return _Ended(expanded.redact(watch.login), login=True)
-        return _Ended(expanded.redact(self._reason(watch, failure)), hopeless=hopeless, idle=idle)
+        return _Ended(self._reason(expanded, watch, failure), hopeless=hopeless, idle=idle)
 
     async def _live(self, stack: AsyncExitStack, expanded: Expanded, watch: Watch) -> bool:
         """From the first word to the last; True when it ended because nobody needed it."""
@@ -294,13 +294,13 @@ class Lifeline(Standing):
         # In a thread: importing the SDK takes seconds, which the event loop does not have.
         module = await asyncio.to_thread(importlib.import_module, "mcp_core.protocol.link")
         async with asyncio.timeout(CONNECT_SECONDS):
-            link: Link = await module.open_link(stack, self.name, expanded.spec, errlog, watch, self._doors)
+            link: Link = await module.open_link(stack, self.name, expanded, errlog, watch, self._doors)
         watch.live = True
         self._link, self._used_at = link, self._clock.monotonic()
         self._restarts += 1
         self._become(
             "ready",
-            error=link.offered.remarks,
+            error=link.remarks,
             protocol=link.protocol,
             restarts=self._restarts,
             instructions=link.instructions[:MAX_INSTRUCTIONS],
@@ -358,10 +358,10 @@ class Lifeline(Standing):
         try:
             await link.refresh(kinds)
         except Exception as error:
-            self._become(self._status.state, error=f"its tools cannot be listed: {first_reason(error)}")
+            self._become(self._status.state, error=f"its tools cannot be listed: {link.reason(error)}")
             return
         if link is self._link and not link.broken:
-            self._become("ready", error=link.offered.remarks, **_counts(link.offered))
+            self._become("ready", error=link.remarks, **_counts(link.offered))
             self._take(link.offered)
 
     async def _arm(self, link: "Link") -> None:
@@ -397,16 +397,16 @@ class Lifeline(Standing):
                 task.cancel()
             await asyncio.wait(tasks)
 
-    def _reason(self, watch: Watch, error: BaseException | None) -> str:
+    def _reason(self, expanded: Expanded, watch: Watch, error: BaseException | None) -> str:
         if isinstance(error, UmbrellaError):  # of our own making, as when there can be no cage
-            return str(error)
+            return expanded.redact(str(error))
         parts = [watch.broken or ("the connection was closed" if error is None else first_reason(error))]
-        last = "" if self._log is None else self._log.last_line()
+        last = "" if self._log is None else self._log.last_line(expanded.redact)
         if last:
             parts.append(f"its last words: {last}")
         elif watch.noise:
             parts.append(f"it printed what is not MCP: {watch.noise}")
-        return "; ".join(parts)
+        return expanded.redact("; ".join(parts))
 
 
 def _counts(offered: Offered) -> dict[str, int]:

@@ -12,8 +12,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO, TypeVar
 
+import msgspec
 from mcp import Client
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from mcp.shared.exceptions import MCPError
@@ -44,11 +45,12 @@ from mcp_core.protocol.arguments import ArgumentCheck
 from mcp_core.protocol.claims import narrow_capabilities
 from mcp_core.protocol.doors import Doors
 from mcp_core.protocol.errand import Errand
+from mcp_core.protocol.expansion import Expanded
 from mcp_core.protocol.following import RemoteTask
 from mcp_core.protocol.listening import Listening
 from mcp_core.protocol.listing import relist
 from mcp_core.protocol.offered import Offered
-from mcp_core.protocol.reach import Relisted
+from mcp_core.protocol.reach import Relisted, first_reason
 from mcp_core.protocol.requests import Requests
 from mcp_core.protocol.rounds import rounds
 from mcp_core.protocol.transports import transport_of
@@ -57,12 +59,12 @@ from mcp_core.protocol.wire import percent, tool_result
 from mcp_core.protocol.wire_offers import contents, prompt_result, suggestions
 from mcp_interface.offers import Contents, PromptResult, Suggestions
 from mcp_interface.question import Response
-from mcp_interface.server import ServerSpec
 from mcp_interface.tool import ToolInfo, ToolResult
 
 for _library in ("mcp", "httpx2", "client"):  # else Python prints their warnings onto a terminal
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
+T = TypeVar("T")
 REQUEST_SECONDS: Final = 20.0
 """For each request of ours that nobody waits for."""
 LOG_LEVEL: Final = "info"
@@ -78,14 +80,14 @@ _READ: Final[TypeAdapter[ReadResourceResult | InputRequiredResult]] = TypeAdapte
 
 
 async def open_link(
-    stack: AsyncExitStack, name: str, spec: ServerSpec, errlog: TextIO | None, watch: Watch, doors: Doors
+    stack: AsyncExitStack, name: str, expanded: Expanded, errlog: TextIO | None, watch: Watch, doors: Doors
 ) -> "Link":
     """Connect, agree on a protocol version and list what is offered.
 
     Args:
         stack: Closes the connection; to be closed by the task that calls this.
         name: The server's name here.
-        spec: With its variables expanded.
+        expanded: How it is started, and which secrets it is given; they are taken out of what it says.
         errlog: Where a stdio server's stderr goes; None over HTTP.
         watch: Told about what happens to the connection later.
         doors: What the node adds to the transport and to the protocol.
@@ -93,7 +95,8 @@ async def open_link(
     Raises:
         Exception: Whatever the transport or the SDK raises; the caller translates.
     """
-    requests = Requests(watch)
+    spec = expanded.spec
+    requests = Requests(watch, expanded)
     answering = Answering(name, spec.roots, requests)
     heard: list[Listening] = []
 
@@ -120,7 +123,7 @@ async def open_link(
     await stack.enter_async_context(client)
     narrow_capabilities(client.session)
     heard.append(Listening(name, client, watch))
-    link = Link(name, client, watch, requests, heard[0], extensions)
+    link = Link(name, client, watch, requests, heard[0], expanded, extensions)
     await asyncio.gather(link.refresh(set(OFFER_KINDS)), link.ask_for_logs())
     return link
 
@@ -134,6 +137,8 @@ class Link:
         watch: Where news about the connection goes.
         requests: What is under way on it.
         listening: What it is told by itself.
+        expanded: Takes the secrets of its entry out of all that goes on. Errors, notes, log lines and instructions lose
+            every value that was put in; results, contents and prompts lose whole secrets of the vault.
         extensions: Whose results it knows how to finish.
     """
 
@@ -144,11 +149,13 @@ class Link:
         watch: Watch,
         requests: Requests,
         listening: Listening,
+        expanded: Expanded,
         extensions: Sequence[ClientExtension] = (),
     ) -> None:
         self.offered = Offered()
         self.listening = listening
         self.requests = requests
+        self._expanded = expanded
         self._server = server
         self._client = client
         self._watch = watch
@@ -165,7 +172,16 @@ class Link:
     @property
     def instructions(self) -> str:
         """What the server says of itself."""
-        return self._client.instructions or ""
+        return self._expanded.redact(self._client.instructions or "")
+
+    @property
+    def remarks(self) -> str:
+        """What a person should know of the lists."""
+        return self._expanded.redact(self.offered.remarks)
+
+    def reason(self, error: BaseException) -> str:
+        """Why something failed on it, in words."""
+        return self._expanded.redact(first_reason(error))
 
     @property
     def tools(self) -> Mapping[str, ToolInfo]:
@@ -241,7 +257,7 @@ class Link:
                     f"server {self._server!r} has changed the parameters of {errand.what}"
                 ) from error
 
-        return tool_result(await self.requests.run(errand, work()))
+        return self._told(tool_result(await self.requests.run(errand, work())))
 
     async def poll_task(self, errand: Errand) -> RemoteTask:
         """How the task of an errand is.
@@ -249,7 +265,8 @@ class Link:
         Raises:
             UmbrellaError: As `Requests.run`.
         """
-        return await self.requests.run(errand, tasks_client.poll(self._client.session, errand))
+        found = await self.requests.run(errand, tasks_client.poll(self._client.session, errand))
+        return self._told(msgspec.structs.replace(found, message=errand.redact(found.message)))
 
     async def answer_task(self, errand: Errand, responses: dict[str, Response]) -> None:
         """Answer what the task of an errand wants to know.
@@ -284,7 +301,7 @@ class Link:
                 ReadResourceRequest(params=params), _READ, _OURS, progress_callback=percent(errand)
             )
 
-        return contents(self._server, await self.requests.run(errand, rounds(errand, send)))
+        return self._told(contents(self._server, await self.requests.run(errand, rounds(errand, send))))
 
     async def get_prompt(self, errand: Errand, arguments: Mapping[str, str]) -> PromptResult:
         """Get a prompt with values in place; answers what the server asks on the way.
@@ -306,7 +323,7 @@ class Link:
                 GetPromptRequest(params=params), _PROMPT, _OURS, progress_callback=percent(errand)
             )
 
-        return prompt_result(await self.requests.run(errand, rounds(errand, send)))
+        return self._told(prompt_result(await self.requests.run(errand, rounds(errand, send))))
 
     async def complete(
         self,
@@ -329,11 +346,16 @@ class Link:
             else ResourceTemplateReference(uri=errand.name)
         )
         asked = self._client.complete(ref, {"name": argument, "value": value}, dict(known) or None)
-        return suggestions(await self.requests.run(errand, asked))
+        return self._told(suggestions(await self.requests.run(errand, asked)))
 
     async def cut(self) -> None:
         """End every request that is still under way; see `Requests.cut`."""
         await self.requests.cut()
+
+    def _told(self, result: T) -> T:
+        """What goes on of a result."""
+        told: T = self._expanded.redact_data(result)
+        return told
 
     async def _finished(self, errand: Errand, result: Result) -> CallToolResult:
         """Let the extension that claims a result finish it; `CURRENT` tells it for whom."""

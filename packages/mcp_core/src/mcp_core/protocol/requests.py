@@ -10,11 +10,12 @@ from typing import Any, Final, TypeVar
 from mcp.shared.exceptions import MCPError
 
 from mcp_core.protocol.errand import CURRENT, Errand
+from mcp_core.protocol.expansion import Expanded
 from mcp_core.protocol.following import Begun
 from mcp_core.protocol.reach import Lost, NotSent
 from mcp_core.protocol.watch import Watch
 from mcp_core.protocol.wire import refusal
-from mcp_interface.errors import DeadlineExceeded, UmbrellaError
+from mcp_interface.errors import DeadlineExceeded, NotPermitted, UmbrellaError
 
 T = TypeVar("T")
 _MOURNING: Final = 1.0
@@ -29,10 +30,12 @@ class Requests:
 
     Args:
         watch: Knows whether the connection lives, and hears when it seems not to.
+        expanded: Knows the secrets that the server was given, which are taken out of all that it says.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, expanded: Expanded) -> None:
         self._watch = watch
+        self._expanded = expanded
         self._under_way: dict[asyncio.Task[Any], Errand] = {}
 
     @property
@@ -43,13 +46,17 @@ class Requests:
     async def run(self, errand: Errand, work: Coroutine[Any, Any, T]) -> T:
         """Do the work of an errand; cancelling this, or its deadline, tells the server to stop.
 
+        Errors, progress and log lines are without the secrets of the server's entry.
+
         Raises:
             NotSent: The server was not there; nothing has happened.
             Lost: The connection ended under the request.
             DeadlineExceeded: No answer, and no progress, in time.
             Begun: The server works for it as a task.
+            NotPermitted: It was refused on the way.
             UmbrellaError: The server refused.
         """
+        errand.redact, errand.redact_data = self._expanded.redact, self._expanded.redact_data
 
         async def marked() -> T:
             CURRENT.set(errand)
@@ -87,6 +94,13 @@ class Requests:
             return current
         return under_way[-1] if len({errand.party for errand in under_way}) == 1 else None
 
+    def refuse(self, errand: Errand, error: NotPermitted) -> None:
+        """End a request that may not go on; its server is told to stop, and what it answers nobody gets."""
+        errand.refusal = error
+        for task, mine in self._under_way.items():
+            if mine is errand:
+                task.cancel()
+
     async def cut(self) -> None:
         """End every request that is still under way; each becomes `Lost`.
 
@@ -104,6 +118,8 @@ class Requests:
             task.exception()  # seen, even when nobody waits any more
 
     def _outcome(self, errand: Errand, task: asyncio.Task[T]) -> T:
+        if errand.refusal is not None:
+            raise errand.refusal
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
             self._watch.useful = True
@@ -115,12 +131,12 @@ class Requests:
         if withheld is not None:
             raise withheld
         if data == self._watch.not_sent:
-            raise NotSent(self._watch.broken or str(error))
+            raise NotSent(errand.redact(self._watch.broken or str(error)))
         if task.cancelled() or data == self._watch.cut or self._lost(error):
             self._watch.changed()
             reason = self._watch.broken or (str(error) if error is not None else "the connection was closed")
             raise Lost(
-                f"server {errand.server!r} was lost while it ran {errand.what}: {reason}",
+                f"server {errand.server!r} was lost while it ran {errand.what}: {errand.redact(reason)}",
                 "it may or may not have taken effect; look before you call again",
                 errand.details,
             ) from error

@@ -21,7 +21,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from mcp_core.protocol.errand import Errand, make_handle
+from mcp_core.protocol.errand import Errand
 from mcp_core.protocol.reach import Forgotten
 from mcp_core.protocol.wire_questions import answer_kept, elicitation, inquiry
 from mcp_interface.errors import NotPermitted, WorldBroken
@@ -38,21 +38,29 @@ R = TypeVar("R", bound=Result)
 async def rounds(errand: Errand, send: Callable[[Any, str | None], Awaitable[R | InputRequiredResult]]) -> R:
     """Send, answer what is asked, send again; what is known by now stays with the errand.
 
+    That answers are sent is durable before they are, and right before each sending the errand's `look` is asked: hours
+    may have passed over a question.
+
     Args:
         errand: What it is about; where it knows answers from an earlier process, they go with the first sending.
         send: Takes the answers in their wire form, and the state to hand back.
 
     Raises:
         Forgotten: The server does not know any more what it had asked in an earlier process.
-        NotPermitted: A model's words were refused, for which the newer era has no form.
+        NotPermitted: A model's words were refused, for which the newer era has no form. Or as `look` says.
+        StorageUnavailable: It could not be made durable that answers are sent; they were not.
         WorldBroken: The server asks for what nobody can answer and it may not be refused, or it asks without end.
         MCPError: Whatever else the server says.
     """
     resumed = errand.responses is not None
     pause = _POLL_FIRST
     for _ in range(MAX_ROUNDS):
+        answers = _answers(errand)
+        if answers is not None:
+            await errand.send_on()
         try:
-            result = await send(_answers(errand), errand.state)
+            errand.look()
+            result = await send(answers, errand.state)
         except MCPError as error:
             if error.code == URL_ELICITATION_REQUIRED and await _opened(errand, error):
                 continue
@@ -63,6 +71,7 @@ async def rounds(errand: Errand, send: Callable[[Any, str | None], Awaitable[R |
         while isinstance(result, InputRequiredResult) and not result.input_requests:
             await asyncio.sleep(pause)  # it is not ready yet; our deadline goes on
             pause = min(_POLL_LAST, 2 * pause)
+            errand.look()
             result = await send(None, result.request_state)
         if not isinstance(result, InputRequiredResult):
             return result
@@ -85,9 +94,7 @@ async def _inform(errand: Errand, result: InputRequiredResult) -> None:
                 "call it from a session with a model",
                 {**errand.details, "kind": one.kind},
             )
-    errand.state, errand.kinds = result.request_state, {one.key: one.kind for one in asked}
-    handle = make_handle(errand.state, asked, known=errand.known(asked))
-    errand.responses = await errand.ask(asked, handle)
+    await errand.ask_round(result.request_state, asked)
 
 
 def _answers(errand: Errand) -> Any:
@@ -118,7 +125,7 @@ async def _opened(errand: Errand, error: MCPError) -> bool:
     asked = [elicitation(str(place), one) for place, one in enumerate(wanted)]
     if not asked or "url" not in errand.answers:
         return False
-    return all(one.action == "accept" for one in (await errand.ask(asked, "")).values())
+    return all(one.action == "accept" for one in (await errand.ask_between(asked)).values())
 
 
 def _forgotten(errand: Errand, error: MCPError) -> Forgotten:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -50,8 +50,12 @@ class ServerLog:
             os.truncate(self.path, 0)
             self._start = 0
 
-    def last_line(self) -> str:
-        """The last line that the server wrote since it was started; empty when there is none."""
+    def last_line(self, redact: Callable[[str], str]) -> str:
+        """The last line that the server wrote since it was started; empty when there is none.
+
+        Args:
+            redact: Takes secrets out of a text; done before anything is cut, else a long one would not be known again.
+        """
         try:
             with self.path.open("rb") as file:
                 end = file.seek(0, os.SEEK_END)
@@ -59,16 +63,19 @@ class ServerLog:
                 text = file.read(_TAIL).decode("utf-8", "replace")
         except OSError:
             return ""
-        return _plain(text, 1)
+        return _plain(text, 1, redact)
 
 
-def last_lines(file: TextIO, count: int) -> str:
-    """The last lines of an open file, as one."""
+def last_lines(file: TextIO, count: int, redact: Callable[[str], str]) -> str:
+    """The last lines of an open file, as one; `redact` as for `ServerLog.last_line`."""
     size = os.fstat(file.fileno()).st_size
     read = os.pread(file.fileno(), _TAIL, max(0, size - _TAIL))
-    return _plain(read.decode("utf-8", "replace"), count)
+    return _plain(read.decode("utf-8", "replace"), count, redact)
 
 
-def _plain(text: str, count: int) -> str:
-    lines = [line.strip()[:_LINE] for line in _CONTROL.sub("", text).splitlines() if line.strip()]
+def _plain(text: str, count: int, redact: Callable[[str], str]) -> str:
+    text = redact(
+        _CONTROL.sub("", redact(text))
+    )  # before, since it may hold such characters, and once they are gone
+    lines = [line.strip()[:_LINE] for line in text.splitlines() if line.strip()]
     return " | ".join(lines[-count:])

@@ -94,7 +94,10 @@ def tool_result(result: CallToolResult) -> ToolResult:
 
 
 def refusal(errand: Errand, error: Exception) -> UmbrellaError:
-    """Translate an error that the server, or the SDK about the server's answer, gave to a request."""
+    """Translate an error that the server, or the SDK about the server's answer, gave to a request.
+
+    What is quoted of it holds no secret of the server's entry: the error is journaled.
+    """
     if isinstance(error, MCPError):
         return _refused(errand, error)
     rule = getattr(error.__cause__, "validator", None)
@@ -103,13 +106,14 @@ def refusal(errand: Errand, error: Exception) -> UmbrellaError:
         subject = f"structured content {where!r}" if where else "structured content"
         return WorldBroken(
             f"what server {errand.server!r} answered to {errand.what} breaks the tool's own output schema: "
-            f"{subject} breaks the rule {rule!r}: {str(getattr(error.__cause__, 'message', error))[:_LONGEST]}",
+            f"{subject} breaks the rule {rule!r}: "
+            f"{errand.redact(str(getattr(error.__cause__, 'message', error)))[:_LONGEST]}",
             "it has taken effect; report it to the server's authors",
             {**errand.details, "rule": str(rule), "path": where},
         )
     what = "does not follow the protocol" if isinstance(error, ValidationError) else "cannot be used"
     return WorldBroken(
-        f"what server {errand.server!r} answered to {errand.what} {what}: {str(error)[:_LONGEST]}",
+        f"what server {errand.server!r} answered to {errand.what} {what}: {errand.redact(str(error))[:_LONGEST]}",
         "report it to the server's authors",
         errand.details,
     )
@@ -117,7 +121,7 @@ def refusal(errand: Errand, error: Exception) -> UmbrellaError:
 
 def _refused(errand: Errand, error: MCPError) -> UmbrellaError:
     details: dict[str, Any] = {**errand.details, "mcp_code": error.code}
-    told = f"server {errand.server!r} refused {errand.what} with {error.code}: {error.message[:_LONGEST]}"
+    told = f"server {errand.server!r} refused {errand.what} with {error.code}: {errand.redact(error.message)[:_LONGEST]}"
     if error.code == RESOURCE_NOT_FOUND or _means_absent(errand, error):
         return NotFound(told, f"list the {errand.kind}s of the server again", details)
     if error.code == INVALID_PARAMS:

@@ -6,16 +6,17 @@ goes as messages, and one that could speak as its person would hold that person'
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from mcp_interface.address import tool_resource
-from mcp_interface.capability import Facts, Need
+from mcp_interface.capability import Facts, Need, Verdict
 from mcp_interface.client import Client, Notice, TextDelta
 from mcp_interface.codec import to_external
-from mcp_interface.commands import CreateSession, GetSession, ListSessions, PostMessage, ReadSession
+from mcp_interface.commands import CreateSession, GetSession, ListSessions, Posted, ReadSession
 from mcp_interface.errors import CallerMistaken, NodeUnavailable, NotPermitted, WrongState
 from mcp_interface.events import AssistantMessage, ExecutionChanged, TurnEnded, TurnStarted, UserMessage
 from mcp_interface.ids import PrincipalId, SessionId, is_id
@@ -57,6 +58,8 @@ class SayArgs(ConversationArgs, frozen=True, forbid_unknown_fields=True):
 
 Clients = Callable[[PrincipalId], Client]
 """Gives a way to ask the node as somebody."""
+Say = Callable[[PrincipalId, SessionId, str, Sequence[Verdict]], Awaitable[Posted]]
+"""Says something as somebody, by a call that was judged already."""
 Work = Callable[[Client, dict[str, Any], ToolContext], Awaitable[ToolResult]]
 
 
@@ -112,12 +115,12 @@ class AssistantTool:
         return await self._work(self._clients(context.principal_id), args, context)
 
 
-def assistant_tools(clients: Clients) -> list[AssistantTool]:
-    """The tools, over a way to ask the node as somebody."""
+def assistant_tools(clients: Clients, say: Say) -> list[AssistantTool]:
+    """The tools, over a way to ask the node as somebody, and one to say what their call was allowed to say."""
     asking = "Ask the assistant and wait for its answer; without a conversation it begins one."
     saying = "Say something in a conversation without waiting for the answer."
     return [
-        AssistantTool(_info("ask", asking, AskArgs), AskArgs, ask, clients),
+        AssistantTool(_info("ask", asking, AskArgs), AskArgs, partial(ask, say), clients),
         AssistantTool(
             _info("list_conversations", "Your conversations, the latest first.", NoArgs, read_only=True),
             NoArgs,
@@ -130,7 +133,7 @@ def assistant_tools(clients: Clients) -> list[AssistantTool]:
             read_conversation,
             clients,
         ),
-        AssistantTool(_info("send_message", saying, SayArgs), SayArgs, send_message, clients),
+        AssistantTool(_info("send_message", saying, SayArgs), SayArgs, partial(send_message, say), clients),
     ]
 
 
@@ -163,12 +166,12 @@ class Asked(msgspec.Struct, frozen=True):
     """Position behind which the message is, if it was said."""
 
 
-async def ask(client: Client, args: dict[str, Any], context: ToolContext) -> ToolResult:
+async def ask(say: Say, client: Client, args: dict[str, Any], context: ToolContext) -> ToolResult:
     """Say something, wait for the turn, give its answer. Taken up again after a crash, it says nothing twice."""
     asked = await _begun(client, args, context)
     said = await _said(client, asked, args["text"])
     if not said:
-        await client.request(PostMessage(session_id=asked.session_id, text=args["text"]))
+        await say(context.principal_id, asked.session_id, args["text"], context.verdicts)
     answer, failed = await _answer(client, asked, context)
     return ToolResult(
         content=[{"type": "text", "text": answer}],
@@ -210,10 +213,10 @@ async def read_conversation(client: Client, args: dict[str, Any], context: ToolC
     )
 
 
-async def send_message(client: Client, args: dict[str, Any], context: ToolContext) -> ToolResult:
+async def send_message(say: Say, client: Client, args: dict[str, Any], context: ToolContext) -> ToolResult:
     """Say something; the answer comes when it comes."""
     session_id = SessionId(args["conversation"])
-    posted = await client.request(PostMessage(session_id=session_id, text=args["text"]))
+    posted = await say(context.principal_id, session_id, args["text"], context.verdicts)
     return text_result(f"said in {session_id} as {posted.message_id}")
 
 

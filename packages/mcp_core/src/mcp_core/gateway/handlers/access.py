@@ -8,6 +8,7 @@ from mcp_core.gateway.handlers.owning import require_owner
 from mcp_core.gateway.handlers.paging import page_of
 from mcp_core.gateway.keys import Keys
 from mcp_core.gateway.publications import Publications
+from mcp_core.gateway.sight import Sight
 from mcp_interface.access import CreateKey, ListKeys, ListPublications, Publish, RevokeKey, Unpublish
 from mcp_interface.address import parse_resource
 from mcp_interface.capability import Ask, GrantOptions, SecurityKernel
@@ -27,6 +28,7 @@ class AccessCommands:
         kernel: Hands a key's principal its rights.
         entropy: Makes principals.
         owner: Of the node.
+        sight: Says which virtual servers somebody finds.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class AccessCommands:
         kernel: SecurityKernel,
         entropy: Entropy,
         owner: PrincipalId,
+        sight: Sight,
     ) -> None:
         self._keys = keys
         self._publications = publications
         self._kernel = kernel
         self._entropy = entropy
         self._owner = owner
+        self._sight = sight
 
     def handlers(self) -> dict[type, Handler]:
         """Which command goes where."""
@@ -111,9 +115,5 @@ class AccessCommands:
 
     async def publications(self, who: PrincipalId, command: ListPublications) -> Page[Publication]:
         """Those the caller finds; to others but the owner it is not told for whom else they are."""
-        found = [
-            each
-            for each in self._publications.listed()
-            if who == self._owner or each.principal_id in {None, who}
-        ]
+        found = [each for each in self._publications.listed() if self._sight.publication(who, each)]
         return page_of(found, command.limit, command.cursor)

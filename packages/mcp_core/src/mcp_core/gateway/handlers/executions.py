@@ -34,7 +34,7 @@ class ExecutionCommands:
         directory: Directory,
         caller: Caller,
         owner: PrincipalId,
-        sight: Sight | None = None,
+        sight: Sight,
     ) -> None:
         self._sight = sight
         self._executions = executions
@@ -92,8 +92,7 @@ class ExecutionCommands:
 
     async def _request(self, who: PrincipalId, command: CallTool | StartExecution) -> ToolRequest:
         """What is to be run with whose rights; acting as an agent never asks anybody, it is allowed or denied."""
-        if self._sight is not None:
-            self._sight.check(who, command.server, command.tool)
+        self._sight.check(who, command.server, command.tool)
         principal = who
         if command.as_agent is not None:
             agent = self._owning.agent(who, command.as_agent)

@@ -44,10 +44,7 @@ class Owning:
         """A person's agent by id, by unique beginning of the id, or by name.
 
         Raises:
-            NotFound: None fits, or it belongs to somebody else.
-            CallerMistaken: Several fit.
+            NotFound: None fits that belongs to them.
+            CallerMistaken: Several of theirs fit.
         """
-        agent = self._directory.find(name)
-        if not self.has(who, agent):
-            raise NotFound(f"no agent {name!r}", "list the agents with: umbrella agent list")
-        return agent
+        return self._directory.find(name, lambda agent: self.has(who, agent))

@@ -6,17 +6,20 @@ thing that does not exist look the same to everybody but the owner of the node, 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.paging import page_of
+from mcp_core.gateway.plain_errors import plain
 from mcp_core.gateway.rights import denial
+from mcp_core.protocol.errand import read_handle
 from mcp_core.protocol.host import Host
 from mcp_core.protocol.reach import did_you_mean
 from mcp_interface.address import Resource
 from mcp_interface.capability import Context, Sealed, SecurityKernel
 from mcp_interface.commands import Page
-from mcp_interface.errors import InvalidAddress, NotFound, UmbrellaError
+from mcp_interface.errors import CallerMistaken, Interrupted, InvalidAddress, NotFound, UmbrellaError
 from mcp_interface.ids import ExecutionId, PrincipalId
 from mcp_interface.offers import (
     CATALOG,
@@ -130,7 +133,8 @@ class Connected:
 
     async def unwatch(self, who: PrincipalId, uri: str) -> None:
         """End this principal's watch; needs no right, since it only takes something of theirs away."""
-        await self._told_alike(who, uri, self._host.unwatch(self._server, uri, who))
+        with suppress(UmbrellaError):  # nobody learns from it what there is
+            await self._host.unwatch(self._server, uri, who)
 
     async def prompt(self, who: PrincipalId, name: str, arguments: Mapping[str, str]) -> PromptResult:
         """Get a prompt of a server that is told that nobody can be asked."""
@@ -146,6 +150,8 @@ class Connected:
             CallerMistaken: The state is not one that was handed out.
         """
         await self._require(who, prompt_right, command.name)
+        if command.state:
+            _check_state(command.state)
         context = ToolContext(
             execution_id=ExecutionId(""),
             principal_id=who,
@@ -191,13 +197,13 @@ class Connected:
             raise _not_found(self._server, name)
 
     async def _told_alike(self, who: PrincipalId, name: str, asked: Awaitable[T]) -> T:
-        """What the server says, but to others than the owner every 'not found' in the same words."""
+        """What the server says, but to others than the owner every trouble with the server in the same plain words."""
         try:
             return await asked
-        except NotFound as error:
+        except UmbrellaError as error:
             if who == self._owner:
                 raise
-            raise _not_found(self._server, name) from error
+            raise plain(error, self._server, name) from None
 
     def _readable(self, who: PrincipalId, found: Sequence[T], right: Callable[[T], Resource]) -> list[T]:
         handles = self._handles(who)
@@ -220,6 +226,23 @@ class Connected:
                 except NotFound:
                     continue  # it ended in between
         return found
+
+
+def _check_state(state: str) -> None:
+    """Return if this is what `ask_prompt` hands out: what a prompt's server asked, and no task or call of another kind.
+
+    Raises:
+        CallerMistaken: It is not.
+    """
+    try:
+        kept = read_handle(state)
+    except Interrupted:
+        kept = None
+    if kept is None or not kept.kinds or kept.task or kept.sent:
+        raise CallerMistaken(
+            f"the state {state[:80]!r} is none that was handed out",
+            "send it back as it came, or leave it out to begin anew",
+        )
 
 
 class _Wanted(UmbrellaError):

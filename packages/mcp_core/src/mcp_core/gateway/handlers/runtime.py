@@ -192,7 +192,7 @@ def naming(directory: Directory, sessions: Sessions) -> Callable[[str], str]:
     def about(name: str) -> str:
         with suppress(NotFound):
             if is_id("agent", name):
-                agent = directory.find(name)
+                agent = directory.get(AgentId(name))
                 return f"{agent.type} {agent.name}".strip()
             if name.startswith("session:"):
                 return sessions.get(SessionId(name.removeprefix("session:"))).title

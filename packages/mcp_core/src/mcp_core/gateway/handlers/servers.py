@@ -61,7 +61,7 @@ class ServerCommands:
         journal: Journal,
         clock: Clock,
         owner: PrincipalId,
-        sight: Sight | None = None,
+        sight: Sight,
         forget: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._owner = owner
@@ -137,7 +137,7 @@ class ServerCommands:
         return page_of(shown, command.limit, command.cursor)
 
     def _shown(self, who: PrincipalId, command: ListTools) -> list[ToolInfo]:
-        if self._sight is None or self._sight.sees_all(who):
+        if self._sight.sees_all(who):
             return self._toolbox.listed(command.server)
         shown = [tool for tool in self._toolbox.listed() if self._sight.tool(who, tool)]
         if command.server is not None:
@@ -149,7 +149,7 @@ class ServerCommands:
     def _seen(self, who: PrincipalId) -> list[ServerStatus]:
         """The servers that somebody may know of; how they are reached is the owner's to know."""
         statuses = self._toolbox.statuses()
-        if self._sight is None or self._sight.sees_all(who):
+        if self._sight.sees_all(who):
             return statuses
         sight = self._sight
         own = {tool.server for tool in self._toolbox.listed() if sight.tool(who, tool)}

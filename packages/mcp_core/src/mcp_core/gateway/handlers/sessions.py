@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mcp_core.agents.directory import Directory
@@ -18,11 +20,12 @@ from mcp_core.gateway.rights import BY_PROFILE
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.sight import Sight
+from mcp_core.gateway.speaking import Speaking
 from mcp_core.gateway.state import stream_of
 from mcp_core.runtime.commit import Journal
 from mcp_interface.agent import AgentRecord
 from mcp_interface.approval import Approval, ApprovalDesk
-from mcp_interface.capability import SecurityKernel
+from mcp_interface.capability import SecurityKernel, Verdict
 from mcp_interface.clock import Clock, Entropy
 from mcp_interface.commands import (
     AnswerApproval,
@@ -42,14 +45,23 @@ from mcp_interface.commands import (
     SuspendSession,
 )
 from mcp_interface.envelope import Envelope
-from mcp_interface.errors import CallerMistaken, NotFound, StorageUnavailable, UmbrellaError
+from mcp_interface.errors import (
+    CallerMistaken,
+    NotFound,
+    NotPermitted,
+    StorageUnavailable,
+    TooMuch,
+    UmbrellaError,
+)
 from mcp_interface.events import UserMessage
 from mcp_interface.ids import SYSTEM, AgentId, MessageId, PrincipalId, SessionId, new_id
-from mcp_interface.session import Session
+from mcp_interface.session import Session, check_open
 from mcp_interface.store import Record
 
 log = logging.getLogger(__name__)
 
+MAX_OPEN = 64
+"""Sessions that have not ended, of one person who is not the owner of the node."""
 WAKE_AGAIN_S = 1.0
 """Seconds until an assistant is woken again that the journal did not let begin."""
 
@@ -70,9 +82,12 @@ class SessionCommands:
         journal: Journal,
         clock: Clock,
         entropy: Entropy,
-        sight: Sight | None = None,
+        sight: Sight,
+        speaking: Speaking,
     ) -> None:
         self._sight = sight
+        self._speaking = speaking
+        self._coming: Counter[PrincipalId] = Counter()
         self._sessions = sessions
         self._directory = directory
         self._router = router
@@ -107,9 +122,10 @@ class SessionCommands:
         """Begin a session together with its assistant."""
         if NODES_OWN in command.metadata:
             raise CallerMistaken(f"metadata.{NODES_OWN} is the node's own word", "use another key")
-        session = await self._sessions.create(
-            who, command.title, command.profile, command.model, command.metadata, command.limits
-        )
+        with self._room(who):
+            session = await self._sessions.create(
+                who, command.title, command.profile, command.model, command.metadata, command.limits
+            )
         await self._assistant(session)
         return self._sessions.get(session.id)
 
@@ -153,7 +169,15 @@ class SessionCommands:
     async def fork(self, who: PrincipalId, command: ForkSession) -> Session:
         """Begin a session with the history of another one; a last word that nobody answered is answered here."""
         parent = await self._sessions.find(command.session_id, who)
-        session = await self._sessions.fork(parent, who, command.version, command.position, command.title)
+
+        async def answered(words: Sequence[str]) -> None:
+            for text in words:
+                await self._speaking.require(who, parent.id, _asked(parent.id, text))
+
+        with self._room(who):
+            session = await self._sessions.fork(
+                parent, who, command.version, command.position, command.title, answered
+            )
         await self._assistant(session)
         if (await self._sessions.state(session.id)).unanswered:
             self.wake(session)
@@ -170,12 +194,58 @@ class SessionCommands:
     async def post(self, who: PrincipalId, command: PostMessage) -> Posted:
         """Keep what was said, then wake the assistant."""
         session = self._sessions.get(command.session_id, who)
-        if self._sight is not None:
-            self._sight.check_speaking(who)
-        record = await self._sessions.post(session.id, who, command.text)
+        check_open(session)  # before a right is used up
+        await self._speaking.require(who, session.id, _asked(session.id, command.text))
+        return await self._say(who, session, command.text)
+
+    async def say(
+        self, who: PrincipalId, session_id: SessionId, text: str, verdicts: Sequence[Verdict]
+    ) -> Posted:
+        """As `post`, for a tool call of theirs that was judged already: the same words are not judged twice.
+
+        Args:
+            who: Whose call it is.
+            session_id: Of one of their sessions.
+            text: What is said.
+            verdicts: The allow of the call.
+
+        Raises:
+            NotFound: The session is somebody else's.
+            NotPermitted: The call was not allowed.
+        """
+        session = self._sessions.get(session_id, who)
+        if not any(verdict.allowed for verdict in verdicts):
+            raise NotPermitted("what was not allowed says nothing", "call the tool")
+        return await self._say(who, session, text)
+
+    async def _say(self, who: PrincipalId, session: Session, text: str) -> Posted:
+        record = await self._sessions.post(session.id, who, text)
         self.wake(session)
         message_id = record.event.message_id if isinstance(record.event, UserMessage) else MessageId("")
         return Posted(session_id=session.id, message_id=message_id, position=record.position)
+
+    @contextmanager
+    def _room(self, who: PrincipalId) -> Iterator[None]:
+        """Within it, one more session of somebody begins.
+
+        Raises:
+            TooMuch: They have as many as others than the owner of the node may have.
+        """
+        if not self._sight.sees_all(who):
+            theirs = self._sessions.count_of(who) + self._coming[who]
+            if theirs >= MAX_OPEN:
+                raise TooMuch(
+                    f"{who} has {theirs} open sessions, the most that others than the node's owner have",
+                    "end one: umbrella sessions end ID",
+                    {"bound": "open_sessions", "most": MAX_OPEN},
+                )
+        self._coming[who] += 1
+        try:
+            yield
+        finally:
+            self._coming[who] -= 1
+            if not self._coming[who]:
+                del self._coming[who]
 
     def begin(self, waiting: Iterable[SessionId]) -> None:
         """Take up what an earlier process left: answers that people wait for, ends that had begun."""
@@ -276,6 +346,11 @@ class SessionCommands:
             timestamp=self._clock.now(),
             session_id=session_id,
         )
+
+
+def _asked(session_id: SessionId, text: str) -> dict[str, Any]:
+    """What is said, as the arguments of the tool that says it: limits are kept to alike."""
+    return {"text": text, "conversation": session_id}
 
 
 def _place_of(session: Session) -> Place:

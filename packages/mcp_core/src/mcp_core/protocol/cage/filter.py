@@ -83,8 +83,8 @@ _Step = tuple[int, int, int, int]
 def call_filter(machine: str, network: bool) -> bytes:
     """The filter as bubblewrap's `--seccomp` takes it.
 
-    With the network of the host come the host's abstract Unix sockets, a session bus for one; then the process
-    makes no Unix sockets but connected pairs, which can reach nobody else.
+    The process makes no Unix sockets but connected pairs, which can reach nobody else: a socket of the host may lie in
+    any folder that is lent, also one that is lent for reading, and with the network of the host come its abstract ones.
 
     Args:
         machine: As `platform.machine()` names it.
@@ -110,23 +110,22 @@ def call_filter(machine: str, network: bool) -> bytes:
         *_on(known.ioctl, [(_LOAD, 0, 0, _SECOND), *_on(_TIOCSTI, [_refuse(_EPERM)]),
                            *_on(_TIOCLINUX, [_refuse(_EPERM)]), _allow()]),
         *_on(known.socket, _families(network)),
-        *_on(known.socketpair, _pairs(network)),
+        *_on(known.socketpair, _pairs()),
         _allow(),
     ]  # fmt: skip
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 
 def _families(network: bool) -> list[_Step]:
-    known = (_INET, _INET6, _NETLINK) if network else (_UNIX, _INET, _INET6)
+    known = (_INET, _INET6, _NETLINK) if network else (_INET, _INET6)
     allowed = [step for family in known for step in _on(family, [_allow()])]
     return [(_LOAD, 0, 0, _FIRST), *allowed, _refuse(_EAFNOSUPPORT)]
 
 
-def _pairs(network: bool) -> list[_Step]:
+def _pairs() -> list[_Step]:
     kinds = [(_LOAD, 0, 0, _SECOND), (_AND, 0, 0, 0xF)]
     kinds += [step for kind in (_STREAM, _SEQPACKET) for step in _on(kind, [_allow()])]
-    unix = [*kinds, _refuse(_EPERM)] if network else [_allow()]
-    return [(_LOAD, 0, 0, _FIRST), *_on(_UNIX, unix), _refuse(_EAFNOSUPPORT)]
+    return [(_LOAD, 0, 0, _FIRST), *_on(_UNIX, [*kinds, _refuse(_EPERM)]), _refuse(_EAFNOSUPPORT)]
 
 
 def _unless(place: int, value: int, end: int) -> list[_Step]:

@@ -55,8 +55,9 @@ ACCOUNTS: Final = {
     "/etc/passwd": f"cage:x:{INSIDE}:{INSIDE}:cage:{HOME}:/bin/sh\n",
     "/etc/group": f"cage:x:{INSIDE}:\n",
 }
-_KERNELS: Final = ("/proc", "/sys", "/dev")
-_EXACTLY: Final = ("/", "/run", "/tmp", "/var", "/var/run", "/var/tmp")  # noqa: S108 (refused, not used)
+_NEVER: Final = ("/proc", "/sys", "/dev", "/run", "/var/run")
+"""The kernel's, and where the services of the host are spoken to."""
+_EXACTLY: Final = ("/", "/tmp", "/var", "/var/tmp")  # noqa: S108 (refused, not used)
 
 
 class Lent(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,8 +174,8 @@ def _lent(path: str, write: bool, closed: Sequence[Path]) -> Lent:
         raise _refused(
             "cage_path_form", path, "is not an absolute path without '.', '..' or '//'", "write it out"
         )
-    if path in _EXACTLY or any(_holds(kernel, path) for kernel in _KERNELS):
-        raise _refused("cage_path_too_wide", path, "would undo the cage", "allow a folder below it")
+    if path in _EXACTLY or any(_holds(folder, path) for folder in _NEVER):
+        raise _refused("cage_path_too_wide", path, "would undo the cage", "allow a narrower or another one")
     if write and any(_holds(folder, path) for folder in SYSTEM):
         raise _refused(
             "cage_path_system", path, "belongs to the system, which is read-only", "allow another one"

@@ -10,7 +10,7 @@ Source: Model Context Protocol 2025-11-25 and 2026-07-28, tools, progress, cance
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 
 from mcp.server.connection import allowed_log_levels
@@ -42,6 +42,8 @@ from mcp_interface.tool import ToolInfo
 log = logging.getLogger(__name__)
 
 Context = ServerRequestContext[Any, Any]
+Opening = AbstractAsyncContextManager[Feed]
+"""Of the feed in which a call is told of."""
 
 
 class ToolCalls:
@@ -69,17 +71,18 @@ class ToolCalls:
             tool = await portal.catalogue.tool(params.name)
             seconds = patience(ctx, tool, portal, asked=not fresh)
             if fresh:
-                feed, execution_id = await self._begun(ctx, portal, params, tool)
+                opening, execution_id = await self._begun(ctx, portal, params, tool)
             else:
-                feed, execution_id = await self._taken_up(portal, params)
+                opening, execution_id = await self._taken_up(portal, params)
         except UmbrellaError as error:
             return wire.tool_failure(error.body())
         waiting = _Wait(ctx, portal, execution_id, given)
         try:
-            with feed.attend(execution_id) as told:
-                if not fresh:
-                    await waiting.look()
-                await waiting.until(told, seconds)
+            async with opening as feed:
+                with feed.attend(execution_id) as told:
+                    if not fresh:
+                        await waiting.look()
+                    await waiting.until(told, seconds)
             always = seconds is not None and tool.task_support == "required"
             if not waiting.unanswered and (always or not waiting.over):
                 return await created(portal, execution_id)
@@ -105,7 +108,7 @@ class ToolCalls:
 
     async def _begun(
         self, ctx: Context, portal: Portal, params: CallToolRequestParams, tool: ToolInfo
-    ) -> tuple[Feed, ExecutionId]:
+    ) -> "tuple[Opening, ExecutionId]":
         answers = wire.answerable(ctx.session.client_capabilities)
         if not _is_modern(ctx) and not ctx.session.can_send_request:
             answers = []
@@ -115,13 +118,14 @@ class ToolCalls:
         except asyncio.CancelledError:
             portal.later(_undo(portal, starting))
             raise
-        return feed, execution.id
+        return nullcontext(feed), execution.id
 
-    async def _taken_up(self, portal: Portal, params: CallToolRequestParams) -> tuple[Feed, ExecutionId]:
+    async def _taken_up(self, portal: Portal, params: CallToolRequestParams) -> "tuple[Opening, ExecutionId]":
         """The call that a state waits for.
 
         Raises:
             MCPError: The state is none that was given to this principal for this tool.
+            NotFound: The call is not known any more.
         """
         try:
             waiting = self._seal.open(
@@ -129,7 +133,9 @@ class ToolCalls:
             )
         except CallerMistaken as error:
             raise MCPError(INVALID_PARAMS, error.message) from error
-        return await portal.feed(), ExecutionId(waiting.execution_id)
+        execution_id = ExecutionId(waiting.execution_id)
+        found = await portal.line.look(GetExecution(execution_id=execution_id))
+        return portal.feed_of(found.session_id), execution_id
 
 
 class _Wait:

@@ -8,15 +8,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, AuthorizationContext
 from mcp.server.auth.provider import AccessToken
+from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
 from mcp_core.protocol.server.portal import Portal
 from mcp_core.protocol.server.seal import Seal
 from mcp_core.protocol.server.server import IN_HAND, Context, make_server
-from mcp_interface.errors import NodeUnavailable
+from mcp_interface.errors import NodeUnavailable, TooMuch
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,8 +27,24 @@ Send = Callable[[Message], Awaitable[None]]
 PORTAL: Final = "umbrella.portal"
 MAX_BODY: Final = 4 * 1024 * 1024
 MAX_SESSIONS: Final = 1_000
+MAX_SESSIONS_EACH: Final = 32
+"""Of one owner, so that nobody takes them all."""
 IDLE_S: Final = 1_800.0
 STOP_S: Final = 5.0
+
+
+class _Sessions(StreamableHTTPSessionManager):
+    """The SDK's sessions, bounded for each owner too."""
+
+    def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
+        # the one place where the SDK opens a session, under its lock: counted anywhere else, two could come at once
+        mine = sum(owner == requestor for owner in self._session_owners.values())
+        if mine >= MAX_SESSIONS_EACH:
+            raise TooMuch(
+                f"{mine} MCP sessions of yours are open, the most there can be",
+                "end some with DELETE, or let them rest for half an hour",
+            )
+        return super()._admit_session(requestor)
 
 
 class HttpEndpoint:
@@ -40,7 +57,7 @@ class HttpEndpoint:
 
     def __init__(self, seal: Seal, instructions: str = "") -> None:
         self._server = make_server(_portal_of, seal, instructions)
-        self._manager = StreamableHTTPSessionManager(
+        self._manager = _Sessions(
             self._server,
             # Host and Origin were judged in front of this, by the same rules as for everything else
             security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
@@ -78,6 +95,11 @@ class HttpEndpoint:
             send: Of the request.
             portal: Of whoever sends it.
             owner: Tells who that is; a session goes on for the same one only.
+
+        Raises:
+            TooMuch: This owner has too many sessions.
+            NodeUnavailable: It was closed meanwhile.
+            UmbrellaError: What the node said.
         """
         token = AccessToken(token="", client_id=owner, scopes=[])
         # RFC 9110, 5.5: white space around a value is no part of it; the HTTP parser leaves some of it in
@@ -87,6 +109,8 @@ class HttpEndpoint:
         try:
             if scope["method"] == "POST":
                 await portal.catalogue.warm()
+            if self._stop.is_set():
+                raise NodeUnavailable("this MCP endpoint is being closed", "ask again")
             await self._manager.handle_request(inner, receive, send)
         finally:
             IN_HAND.reset(mark)

@@ -1,8 +1,8 @@
 """One principal's way from MCP into the node, within one virtual server: what both transports hand to the handlers."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import mcp  # noqa: F401 - whole, and first: a thread of the host may be at it, and its parts import each other in circles
@@ -96,6 +96,19 @@ class Portal:
                 self._feed = Feed(self.line, await self._session())
                 await asyncio.sleep(0)  # it follows from before the call that is begun next
             return self._feed
+
+    @asynccontextmanager
+    async def feed_of(self, session_id: SessionId) -> AsyncIterator[Feed]:
+        """What happens to the calls of a session of this principal, which another key of theirs may have begun."""
+        own = await self.feed()
+        if own.session_id == session_id:
+            yield own
+            return
+        other = Feed(self.line, session_id)
+        try:
+            yield other
+        finally:
+            await other.close()
 
     def cancel(self, execution_id: ExecutionId) -> None:
         """Stop a call that nobody waits for any more, whatever becomes of whoever says so."""
