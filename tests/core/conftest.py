@@ -152,13 +152,21 @@ class House:
         )
         self.questions = OpenQuestions(self.sessions, self.clock, self.entropy, 3600.0, self.owner)
         self.kept: dict[str, tuple[PrincipalId, str]] = {}
-        self.guard = Guard(
+        self.guard = self._guard()
+        self.executions.serve(self.guard)
+        self.provider: Provider | None = None
+        self.sight = Sight(self.kernel, self.toolbox, self.owner)
+        self.speaking = Speaking(self.kernel, self.owner)
+        self.router = Router(self.directory, Passes(self.kernel), self.groups, self.letters, self.telemetry)
+
+    def _guard(self) -> Guard:
+        return Guard(
             self.kernel,
             self.approving,
             self.questions,
             self.toolbox,
             self.book,
-            audit,
+            self.audit,
             self.sessions,
             self.telemetry,
             self.clock,
@@ -169,11 +177,6 @@ class House:
             5.0,
             self.directory.is_active,
         )
-        self.executions.serve(self.guard)
-        self.provider: Provider | None = None
-        self.sight = Sight(self.kernel, self.toolbox, self.owner)
-        self.speaking = Speaking(self.kernel, self.owner)
-        self.router = Router(self.directory, Passes(self.kernel), self.groups, self.letters, self.telemetry)
 
     async def _keep_whole(self, owner: PrincipalId, whole: bytes, mime_type: str) -> str:
         uri = f"blob:{len(self.kept)}"

@@ -29,6 +29,7 @@ from mcp_interface.cataloging import (
     RevertPrompt,
 )
 from mcp_interface.client import ClientInfo
+from mcp_interface.commands import GrantCapability
 from mcp_interface.errors import NotFound, NotPermitted, UmbrellaError
 from mcp_interface.reading import Complete, GetPrompt, ListPrompts, ListResources, ReadResource, WatchResource
 
@@ -217,6 +218,10 @@ def test_files_and_pages_need_the_right_of_their_owner_and_the_data_directory_st
 
             await add(mine, "doc:note", "file", str(tmp_path / "note.txt"))
             assert await read(mine, "doc:note") == await read(theirs, "doc:note") == "on disk"
+            publish = GrantCapability(
+                agent=key.key.principal_id, resource_uri="mcp://tool/execute/catalog/publish"
+            )
+            await mine.request(publish)
             await add(theirs, "doc:theirs", "file", str(tmp_path / "note.txt"))
             await add(theirs, "web:theirs", "url", "https://example.org/")
             for uri in ("doc:theirs", "web:theirs"):

@@ -225,6 +225,23 @@ def check_turns(events: list[Any]) -> int:
     return len(answers)
 
 
+async def add_servers(client: Any) -> None:
+    for name, arguments in (
+        ("modern", ["asking_server.py", "stdio", "sealed"]),
+        ("legacy", ["old_server.py"]),
+    ):
+        spec = ServerSpec(command=sys.executable, args=[str(SERVERS / arguments[0]), *arguments[1:]])
+        added = await client.request(AddServer(name=name, spec=spec))
+        assert added.state == "ready", added.error
+
+
+async def at_rest(client: Any) -> None:
+    """Wait until the turn is over."""
+    async with asyncio.timeout(PATIENCE):
+        while (await client.request(ListSessions())).items[0].busy:
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.timeout(120 + ROUNDS * 20)
 @pytest.mark.parametrize("kinds", [KINDS, SERVED], ids=["built in", "of servers"])
 def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kinds: dict[str, Any]) -> None:
@@ -241,14 +258,7 @@ def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kind
                 await node.start()
                 mine, theirs = await node.client(), await node.client()
                 if number == 0 and kinds is SERVED:
-                    for name, arguments in (
-                        ("modern", ["asking_server.py", "stdio", "sealed"]),
-                        ("legacy", ["old_server.py"]),
-                    ):
-                        script = [str(SERVERS / arguments[0]), *arguments[1:]]
-                        spec = ServerSpec(command=sys.executable, args=script)
-                        added = await mine.request(AddServer(name=name, spec=spec))
-                        assert added.state == "ready", added.error
+                    await add_servers(mine)
                 if kinds is KINDS and session is None:
                     session = (await mine.request(CreateSession(profile="careful"))).id
                 beginning = asyncio.create_task(
@@ -274,9 +284,7 @@ def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kind
             answering = asyncio.create_task(people.answer(theirs, 0.01))
             ends = await all_over(mine, started)
             if session is not None:
-                async with asyncio.timeout(PATIENCE):
-                    while (await mine.request(ListSessions())).items[0].busy:
-                        await asyncio.sleep(0.05)
+                await at_rest(mine)
             answering.cancel()
             with suppress(asyncio.CancelledError):
                 await answering

@@ -19,7 +19,7 @@ from mcp_interface.commands import AddServer
 from mcp_interface.key import Publication
 from mcp_interface.server import ServerSpec
 
-ROUNDS = 200 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 8
+ROUNDS = 200 if os.environ.get("UMBRELLA_PROFILE") == "nightly" else 4
 TOOLS = Path(__file__).parents[1] / "conformance" / "tasks_server.py"
 RIGHTS = ("mcp://tool/execute/tasks/**", "mcp://tool/read/tasks/**")
 KEPT_S = 20.0

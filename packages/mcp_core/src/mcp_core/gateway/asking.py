@@ -150,7 +150,9 @@ class Approving:
             raise said_no(request.server, request.tool, answer.reason, details, for_good=for_good)
         # an equal question may have been open, and answered with "never"
         await self.refuse_what_was_refused(request)
-        now_offered = await self._toolbox.find(request.server, request.tool, FIND_S)
+        now_offered = await self._toolbox.find(
+            request.server, request.tool, FIND_S, self._sessions.get(request.session_id).created_by
+        )
         if self._desk.fingerprint(now_offered.info(), request.arguments) != approval.fingerprint:
             raise NotPermitted(
                 f"{request.server}/{request.tool} has changed since a person was asked about it",
@@ -192,6 +194,10 @@ class Approving:
             self._desk.answer(approval.id, Answer(allow=False, reason="it could not be recorded"), SYSTEM)
             raise
         return _Asked(approval, self._attend(request, approval))
+
+    def is_durable(self, approval_id: ApprovalId) -> bool:
+        """Whether a question is in the journal, so that it outlives the process."""
+        return approval_id in self._waiting
 
     def _attend(self, request: ToolRequest, approval: Approval) -> asyncio.Task[Answer]:
         task = asyncio.get_running_loop().create_task(self._answer(request, approval))

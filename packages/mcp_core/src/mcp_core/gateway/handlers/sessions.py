@@ -313,7 +313,11 @@ class SessionCommands:
         """Open questions in the caller's sessions."""
         if command.session_id is not None:
             self._sessions.get(command.session_id, who)
-        mine = [item for item in self._desk.pending(command.session_id) if self._owns(who, item.session_id)]
+        mine = [
+            item
+            for item in self._desk.pending(command.session_id)
+            if self._owns(who, item.session_id) and self._approving.is_durable(item.id)
+        ]
         return page_of(mine, command.limit, command.cursor)
 
     async def answer(self, who: PrincipalId, command: AnswerApproval) -> None:
