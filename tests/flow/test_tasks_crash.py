@@ -44,7 +44,8 @@ async def ready(server: Running, key: str) -> McpClient:
     """A client, once the tools are there: after a restart their server is connected beside everything else."""
     client = McpClient(f"{server.url}mcp/jobs", key)
     async with asyncio.timeout(PATIENCE_S):
-        while not (await client.request("tools/list"))["result"]["tools"]:
+        while not (said := await client.request("tools/list")).get("result", {}).get("tools"):
+            assert "error" not in said, said
             await asyncio.sleep(0.05)
     return client
 

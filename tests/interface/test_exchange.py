@@ -83,3 +83,8 @@ def test_a_node_begins_with_a_welcome_or_says_why_not() -> None:
         welcomed(Failure(id=0, error=NotFound("no such session").body()))
     with pytest.raises(OurBug, match="began with Result"):
         welcomed(result(1, "1"))
+
+
+def test_a_late_welcome_concerns_nobody() -> None:
+    exchange = Exchange()
+    exchange.take(Welcome(principal_id=PrincipalId("system"), session_id=None, version="1", position=0), 10)

@@ -78,7 +78,19 @@ class Sight:
         shown = [f"{tool.server}/{tool.name}" for tool in self._toolbox.listed() if self.tool(who, tool)]
         if any(fnmatchcase(name, glob) for name in shown for glob in publication.tools):
             return True
+        away = [each.name for each in self._toolbox.statuses() if each.state in {"connecting", "waiting"}]
+        if any(self._may_offer(who, name, glob) for name in away for glob in publication.tools):
+            return True
         return any(self._reads(who, glob) for glob in (*publication.resources, *publication.prompts))
+
+    def _may_offer(self, who: PrincipalId, server: str, glob: str) -> bool:
+        """Whether somebody may know of a tool of a server that has not said yet, as after a start, which it has."""
+        wanted, _, tool = glob.partition("/")
+        if not fnmatchcase(server, wanted):
+            return False
+        if set(tool) & set("*?["):
+            return self.server(who, server)
+        return self._covered(who, tool_resource(server, tool).uri)
 
     def _reads(self, who: PrincipalId, glob: str) -> bool:
         """Whether a glob over resources or prompts names a server of which somebody may read something."""
