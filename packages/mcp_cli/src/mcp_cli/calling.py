@@ -38,7 +38,8 @@ async def called(client: Client, wish: StartExecution, given: Invocation) -> Out
     except NodeUnavailable as error:
         raise Interrupted(
             f"the node died while {wish.server}/{wish.tool} was called",
-            f"it may or may not have taken effect; see: umbrella executions watch {started.id}",
+            "it goes on after a restart if it waited for an answer or can be run again, else it is interrupted; "
+            f"see: umbrella executions watch {started.id}",
         ) from error
     except asyncio.CancelledError:
         if given.runner is None:
