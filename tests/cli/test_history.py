@@ -21,7 +21,7 @@ def test_stepping_back_and_forth_returns_to_what_was_being_typed() -> None:
 def test_the_next_repl_knows_earlier_inputs_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
     file = tmp_path / "history"
     InputHistory(file).add("two\nlines")
-    file.write_bytes(file.read_bytes() + b"{ broken\n")
+    file.write_bytes(file.read_bytes() + b'{ broken\n"\xff"\n')
     assert InputHistory(file).earlier("") == "two\nlines"
     assert file.stat().st_mode & 0o077 == 0
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -454,6 +455,8 @@ def test_a_lost_connection_is_told_and_what_happened_meanwhile_appears(
     page.wait_for_function("async url => !(await (await fetch(url)).json()).busy", arg=session, polling=200)
     assert page.get_by_text("Done: the notes for 1.5.0").count() == 0
 
+    # It tries again by itself; the button is for whoever does not want to wait, so it must be a long wait.
+    page.get_by_text(re.compile(r"Next try in ([5-9]|1\d) s")).wait_for()
     cut = False
     page.get_by_role("button", name="Try now").click()
     page.get_by_text("Done: the notes for 1.5.0").wait_for()

@@ -141,6 +141,7 @@ class Replay:
         self._writes = recording.writes()
         self._log = recording.log.open("rb")
         self._durable = recording.folder / "durable.img"
+        self._folder = recording.folder
         self._crashed = recording.folder / "crashed.img"
         shutil.copyfile(recording.before, self._durable)
         self._applied = 0
@@ -169,6 +170,9 @@ class Replay:
             for write in self._writes[self._applied : flushed]:
                 self._apply(disk, write)
         self._applied = max(self._applied, flushed)
+        # Another file each time: a loop device that still holds the last one would be taken again, with its old content.
+        self._crashed.unlink(missing_ok=True)
+        self._crashed = self._folder / f"crashed-{point}.img"
         command("cp", "--sparse=always", self._durable, self._crashed)
         share = chance.choice((0.0, 0.5, 0.9, 1.0))
         with self._crashed.open("r+b") as disk:

@@ -450,6 +450,7 @@ def test_a_body_of_exactly_the_limit_is_whole() -> None:
         (zlib.compress(b"hello " * 100), "deflate"),
         (gzip.compress(b"hello ") * 100, "GZip"),
     ],
+    ids=["gzip", "deflate", "two in one"],
 )
 def test_a_packed_body_is_unpacked(packed, encoding) -> None:
     response, _, _ = fetch({"/": reply(200, packed, Content_Encoding=encoding)}, "http://api.test/")

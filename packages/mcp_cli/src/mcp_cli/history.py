@@ -58,7 +58,7 @@ class InputHistory:
             return []
         found = []
         for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 found.append(msgspec.json.decode(line, type=str))
         return found
 

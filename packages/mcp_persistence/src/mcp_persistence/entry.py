@@ -168,7 +168,7 @@ def time_of(body: bytes | msgspec.Raw) -> datetime:
     """When an encoded event happened; `NEVER` for one of somebody else's that does not say."""
     try:
         return _stamp(body).timestamp
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError):
         return NEVER
 
 

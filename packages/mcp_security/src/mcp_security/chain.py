@@ -332,7 +332,7 @@ def _judge_seal(line: bytes, before: Scan, seals: SealCheck | None) -> str:
         return ""
     try:
         details = msgspec.json.decode(line, type=AuditEntry).details
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         return f"is not an entry: {error}"
     problem = seals.problem(Head(before.entries, before.head), details)
     if not problem:
@@ -354,7 +354,7 @@ def whole_link(line: bytes) -> tuple[Link | None, str]:
         return None, "was changed: its hash does not fit"
     try:
         return _decode_link(line), digest
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         return None, f"is not an entry: {error}"
 
 

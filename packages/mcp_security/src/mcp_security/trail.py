@@ -165,7 +165,7 @@ class Trail:
             for line in file:
                 try:
                     index.add(len(line), _decode_link(line).time)
-                except msgspec.MsgspecError as error:
+                except (msgspec.MsgspecError, UnicodeError) as error:
                     raise self._corrupt(number, error) from error
         return index
 
@@ -177,13 +177,13 @@ class Trail:
             return msgspec.convert(
                 (details["earliest"], details["latest"]), tuple[datetime, datetime], strict=False
             )
-        except (msgspec.MsgspecError, KeyError):
+        except (msgspec.MsgspecError, UnicodeError, KeyError):
             return None
 
     def _decode(self, line: bytes, number: int) -> AuditEntry:
         try:
             return _decode_entry(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError) as error:
             raise self._corrupt(number, error) from error
 
     def _corrupt(self, number: int, error: Exception) -> StorageCorrupt:

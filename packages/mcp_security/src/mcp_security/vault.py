@@ -191,7 +191,7 @@ def _read(folder: Path) -> _Content | None:
         raise _corrupt(folder, "it is no vault of this release")
     try:
         return msgspec.msgpack.decode(data[len(_MAGIC) :], type=_Content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _corrupt(folder, "it cannot be read") from error
 
 

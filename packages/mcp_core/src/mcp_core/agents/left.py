@@ -71,7 +71,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its answers may have arrived, so that going on by the handle may do what it does a second time."""
         try:
             marks = msgspec.json.decode(self.handle, type=_Marks)
-        except msgspec.DecodeError:  # a tool's own handle, or none
+        except (msgspec.DecodeError, UnicodeError):  # a tool's own handle, or none
             return False
         return marks.sent and not marks.task
 

@@ -257,7 +257,7 @@ def _id_of(line: bytes) -> int:
     """The id of a frame that could not be read, so that its sender need not wait for the deadline."""
     try:
         found = msgspec.json.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return 0
     value = found.get("id") if isinstance(found, dict) else None
     return value if isinstance(value, int) else 0

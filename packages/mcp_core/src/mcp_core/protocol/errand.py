@@ -270,7 +270,7 @@ def read_handle(handle: str) -> Kept:
     """
     try:
         return msgspec.json.decode(handle, type=Kept)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise Interrupted(
             "what is kept of this call does not tell how to go on with it",
             "it may or may not have taken effect; look before you call again",

@@ -240,7 +240,7 @@ class Run:
         try:
             token = msgspec.json.decode(content, type=_Token)
             self.expires_in = None if token.expires_in is None else float(token.expires_in)
-        except (msgspec.MsgspecError, ValueError):
+        except (ValueError, RecursionError):
             raise ServerUnavailable(
                 f"what the authorization server of {self._name!r} gives is no token",
                 "ask the server's authors",
@@ -250,7 +250,7 @@ class Run:
         """Read an authorization server's metadata before the SDK does, and act on what the SDK leaves to us."""
         try:
             server = msgspec.json.decode(content, type=_Server)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return  # another document; what it should have been, the SDK knows
         wanted = self._spec.issuer or (self._draft.held.issuer if self._spec.client_id else "")
         if wanted and not issuers_match(server.issuer, wanted):
@@ -304,7 +304,7 @@ def _error_of(status: int, content: bytes) -> str:
 
     try:
         said = msgspec.json.decode(content, type=Said)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         said = Said()
     words = f"{said.error} {said.error_description}".strip()
     return "".join(c if c.isprintable() else " " for c in words[:300]) or f"HTTP {status}"

@@ -102,7 +102,7 @@ def read_meta(db: sqlite3.Connection) -> Meta:
             meta = _read_meta(row[0])
             if meta.format == FORMAT:
                 return meta
-    except (sqlite3.Error, msgspec.MsgspecError):
+    except (sqlite3.Error, msgspec.MsgspecError, UnicodeError):
         pass
     raise IndexDamaged("the summary of the index is missing, damaged or of another format", REBUILD)
 
