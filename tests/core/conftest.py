@@ -30,6 +30,7 @@ from mcp_core.gateway.speaking import Speaking
 from mcp_core.gateway.tool_book import Offered, ToolBook
 from mcp_core.gateway.toolbox import Toolbox, speaks_against
 from mcp_core.observe.telemetry import LocalTelemetry
+from mcp_core.providers.lender import Lent
 from mcp_core.runtime.breaker import Breakers, Policy
 from mcp_core.runtime.bus import Bus
 from mcp_core.runtime.commit import Journal
@@ -43,7 +44,7 @@ from mcp_interface.clock import Clock, SystemClock, SystemEntropy
 from mcp_interface.errors import ModelUnavailable, StorageUnavailable
 from mcp_interface.events import TurnEnded
 from mcp_interface.ids import PrincipalId, new_id
-from mcp_interface.provider import Chunk, Provider
+from mcp_interface.provider import Chunk, ModelInfo, Provider
 from mcp_interface.server import ServerSpec, ServerStatus
 from mcp_interface.store import Record
 from mcp_interface.testing import CountWords, MemoryStore, ScriptedProvider, SeededEntropy
@@ -206,7 +207,7 @@ class House:
             sessions=self.sessions,
             toolbox=self.offered,
             calls=self.caller,
-            provider=self._model,
+            model=self._model,
             publish=self.bus.pass_by,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -261,10 +262,10 @@ class House:
         self.provider = ScriptedProvider(answers)
         return self.provider
 
-    async def _model(self, name: str) -> tuple[Provider, str]:
+    async def _model(self, name: str) -> Lent:
         if self.provider is None:
             raise ModelUnavailable("no model is configured", "set OPENAI_BASE_URL")
-        return self.provider, "scripted"
+        return Lent(provider=self.provider, model="scripted", info=ModelInfo(name="scripted"))
 
     async def until(self, session_id: Any, wanted: Callable[[Record], bool]) -> list[Record]:
         """All records of a session up to the first that is wanted."""

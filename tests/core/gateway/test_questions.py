@@ -218,13 +218,15 @@ def test_a_client_that_answers_by_itself_says_what_it_can(open_house: Houses) ->
 def test_a_yes_to_a_models_words_lets_the_nodes_own_model_speak(open_house: Houses) -> None:
     async def work(house: Any, tool: Asker, ask: Ask) -> None:
         from mcp_core.gateway.sampling import ModelSampler
+        from mcp_core.providers.lender import Lent
+        from mcp_interface.provider import ModelInfo
 
         model = ScriptedProvider([[TextChunk("forty"), TextChunk("-two"), Finished(stop_reason="end")]])
 
-        async def provider(name: str) -> Any:
-            return model, "scripted"
+        async def lend(name: str) -> Lent:
+            return Lent(provider=model, model="scripted", info=ModelInfo(name="scripted"))
 
-        house.questions._sampler = ModelSampler(provider, lambda: True, house.sessions.get, house.speaking)
+        house.questions._sampler = ModelSampler(lend, lambda: True, house.sessions.get, house.speaking)
         params = {
             "messages": [{"role": "user", "content": {"type": "text", "text": "what is it?"}}],
             "systemPrompt": "be brief",
@@ -246,15 +248,17 @@ def test_a_yes_to_a_models_words_lets_the_nodes_own_model_speak(open_house: Hous
 def test_the_nodes_own_model_speaks_for_a_stranger_by_a_right_only(open_house: Houses) -> None:
     async def work(house: Any, tool: Asker, ask: Ask) -> None:
         from mcp_core.gateway.sampling import ModelSampler
+        from mcp_core.providers.lender import Lent
         from mcp_interface.address import parse_resource
         from mcp_interface.capability import GrantOptions
+        from mcp_interface.provider import ModelInfo
 
         model = ScriptedProvider([[TextChunk("yes"), Finished(stop_reason="end")]])
 
-        async def provider(name: str) -> Any:
-            return model, "scripted"
+        async def lend(name: str) -> Lent:
+            return Lent(provider=model, model="scripted", info=ModelInfo(name="scripted"))
 
-        sampler = ModelSampler(provider, lambda: True, house.sessions.get, house.speaking)
+        sampler = ModelSampler(lend, lambda: True, house.sessions.get, house.speaking)
         house.questions._sampler = sampler
         stranger = PrincipalId("user_" + "5" * 32)
         for need in tool.needs({}):

@@ -408,7 +408,7 @@ class Node:
             ground.desk, toolbox, sessions, book, clock, entropy, settings.approval_timeout_s
         )
         sampler = ModelSampler(
-            models.provider, lambda: models.status().ready, sessions.get, Speaking(ground.kernel, owner)
+            models.lend_model, lambda: models.status().ready, sessions.get, Speaking(ground.kernel, owner)
         )
         questions = OpenQuestions(sessions, clock, entropy, settings.question_timeout_s, owner, sampler)
         guard = Guard(
@@ -448,7 +448,7 @@ class Node:
             sessions=sessions,
             toolbox=Offered(frame.toolbox, frame.book),
             calls=caller,
-            provider=frame.models.provider,
+            model=frame.models.lend_model,
             publish=ground.bus.pass_by,
             telemetry=self.telemetry,
             clock=self._clock,

@@ -1,16 +1,28 @@
 """A question to a person: may this principal do this, once, for this session, or always?"""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from mcp_interface.capability import GrantOptions
 from mcp_interface.clock import Instant
 from mcp_interface.ids import ApprovalId, ExecutionId, PrincipalId, SessionId
-from mcp_interface.tool import ToolInfo
+from mcp_interface.tool import Preview, ToolInfo
 
 Remember = Literal["once", "session", "always"]
+
+
+Effect = Literal["reads", "writes", "destroys"]
+
+
+class Precedent(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody answered before."""
+
+    at: Instant
+    allow: bool
+    arguments: dict[str, Any]
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +44,18 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: Instant
     expires_at: Instant
     """Unanswered by then means no."""
+    effect: Effect = "destroys"
+    """The worst that the tool may do, by what it says of itself."""
+    touches: list[str] = []
+    """Every right that the call needs, not only the missing one; for the eyes, they are part of the arguments' hash."""
+    agent_name: str = ""
+    """Of the agent that wants it; empty for a person's own call."""
+    preview: Preview | None = None
+    """What it would change, if the tool can tell and whoever is asked may see it."""
+    precedent: Precedent | None = None
+    """The last answer to the same tool in the name of the same person."""
+    suggestions: list[str] = []
+    """Patterns, from narrow to wide, that a yes may be one to; each covers `resource_uri`, and the person holds it."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +68,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a yes is also one to other arguments of the same tool."""
     reason: str = ""
     """Shown to the agent when denied."""
+    resource_uri: str = ""
+    """A yes is one to this pattern, one of the suggestions; empty: to the very right that is missing."""
+    expires_in_s: Annotated[float, Meta(gt=0)] | None = None
+    """When a yes that is remembered ends by itself; None: as `remember` says."""
 
 
 class ApprovalDesk(Protocol):

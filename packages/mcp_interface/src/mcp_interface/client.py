@@ -85,6 +85,15 @@ from mcp_interface.commands import (
     VerifyAudit,
     VerifyStorage,
 )
+from mcp_interface.conversing import (
+    CompactWindow,
+    GetUsage,
+    GetWindow,
+    ImportSession,
+    ListModels,
+    RetryTurn,
+    SearchMessages,
+)
 from mcp_interface.errors import ErrorBody
 from mcp_interface.execution import (
     AnswerQuestion,
@@ -233,6 +242,13 @@ AnyCommand = (
     | ChangeSession
     | PostMessage
     | CancelTurn
+    | RetryTurn
+    | CompactWindow
+    | GetWindow
+    | SearchMessages
+    | ImportSession
+    | GetUsage
+    | ListModels
     | ListApprovals
     | AnswerApproval
     | AddServer

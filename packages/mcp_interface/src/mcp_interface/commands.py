@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from mcp_interface.agent import AgentRecord, AgentType
 from mcp_interface.approval import Answer, Approval
+from mcp_interface.budget import Budget
 from mcp_interface.capability import AuditEntry, Capability, Explanation
 from mcp_interface.clock import Instant
 from mcp_interface.ids import (
@@ -23,7 +24,7 @@ from mcp_interface.ids import (
     SessionId,
 )
 from mcp_interface.server import Diagnosis, ServerSpec, ServerStatus
-from mcp_interface.session import Cleanup, Limits, Profile, Session
+from mcp_interface.session import Cleanup, Limits, Profile, Session, Strategy
 from mcp_interface.store import Record, StoreReport
 from mcp_interface.tool import ToolInfo, ToolResult
 
@@ -172,6 +173,8 @@ class CreateSession(Command[Session], frozen=True, kw_only=True, tag="session.cr
     model: str = ""
     metadata: dict[str, Any] = {}
     limits: Limits = Limits()
+    system: str = ""
+    """What the assistant is told beside what every assistant is told."""
 
 
 class ListSessions(Command[Page[Session]], frozen=True, kw_only=True, tag="session.list"):
@@ -238,12 +241,15 @@ class ForkSession(Command[Session], frozen=True, kw_only=True, tag="session.fork
 
 
 class ChangeSession(Command[Session], frozen=True, kw_only=True, tag="session.change"):
-    """Change profile, model or title; None leaves it."""
+    """Change settings; None leaves them as they are."""
 
     session_id: SessionId
     profile: Profile | None = None
     model: str | None = None
     title: str | None = None
+    system: Annotated[str, Meta(max_length=100_000)] | None = None
+    strategy: Strategy | None = None
+    budget: Budget | None = None
 
 
 class Posted(msgspec.Struct, frozen=True, kw_only=True):

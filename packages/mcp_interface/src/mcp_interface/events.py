@@ -10,6 +10,7 @@ import msgspec
 
 from mcp_interface.agent import AgentType
 from mcp_interface.approval import Answer, Approval
+from mcp_interface.budget import Budget
 from mcp_interface.capability import Capability
 from mcp_interface.catalog import Item, Prompt
 from mcp_interface.clock import Instant
@@ -28,10 +29,10 @@ from mcp_interface.ids import (
     TurnId,
 )
 from mcp_interface.key import ApiKey, Publication
-from mcp_interface.provider import ToolUse, Usage
+from mcp_interface.provider import StopReason, ToolUse, Usage
 from mcp_interface.question import InquiryKind, Question, Response
 from mcp_interface.server import ServerSpec
-from mcp_interface.session import Cleanup, ForkPoint, Limits, Profile
+from mcp_interface.session import Cleanup, ForkPoint, Limits, Profile, Strategy
 from mcp_interface.tool import ToolInfo, ToolResult
 
 
@@ -55,6 +56,7 @@ class SessionCreated(EventBase, frozen=True, kw_only=True, tag="session.created"
     metadata: dict[str, Any] = {}
     limits: Limits = Limits()
     forked_from: ForkPoint | None = None
+    system: str = ""
 
 
 class SessionSuspended(EventBase, frozen=True, kw_only=True, tag="session.suspended"):
@@ -91,6 +93,9 @@ class SessionChanged(EventBase, frozen=True, kw_only=True, tag="session.changed"
     profile: Profile | None = None
     model: str | None = None
     title: str | None = None
+    system: str | None = None
+    strategy: Strategy | None = None
+    budget: Budget | None = None
     by: PrincipalId
 
 
@@ -120,6 +125,14 @@ class AssistantMessage(EventBase, frozen=True, kw_only=True, tag="message.assist
     usage: Usage = Usage()
     heard: int = 0
     """How many messages of people the model had read when it said this."""
+    stop: StopReason | Literal["interrupted"] = "end"
+    """Why it ends here; interrupted: it was cancelled, or the model's endpoint failed, in the middle."""
+    duration_s: float = 0.0
+    first_token_s: float = 0.0
+    """Seconds until the first piece of it came."""
+    cost: float | None = None
+    """US dollars; None: the model's price is not known."""
+    provider: str = ""
 
 
 class TurnStarted(EventBase, frozen=True, kw_only=True, tag="turn.started"):
@@ -127,6 +140,23 @@ class TurnStarted(EventBase, frozen=True, kw_only=True, tag="turn.started"):
 
     turn_id: TurnId
     agent_id: AgentId
+
+
+class RetryAsked(EventBase, frozen=True, kw_only=True, tag="turn.retry_asked"):
+    """The last message shall be answered once more; what was said to it by a cut turn the model sees no more."""
+
+    by: PrincipalId
+
+
+class WindowCompacted(EventBase, frozen=True, kw_only=True, tag="session.compacted"):
+    """What the model sees of the older part of the conversation is a summary from now on."""
+
+    summary: str
+    replaced: int
+    """How many messages, the oldest of what the model saw, it stands for."""
+    model: str = ""
+    usage: Usage = Usage()
+    cost: float | None = None
 
 
 class TurnEnded(EventBase, frozen=True, kw_only=True, tag="turn.ended"):
@@ -220,6 +250,8 @@ class ApprovalAnswered(EventBase, frozen=True, kw_only=True, tag="approval.answe
     approval_id: ApprovalId
     answer: Answer
     by: PrincipalId
+    capability_id: CapabilityId | None = None
+    """The right that came of a yes, if it is there already."""
 
 
 # -- agents: stream "agent:<id>" -------------------------------------------------------------------------
@@ -429,6 +461,8 @@ SessionEvent = (
     | AssistantMessage
     | TurnStarted
     | TurnEnded
+    | RetryAsked
+    | WindowCompacted
     | ExecutionChanged
     | QuestionAsked
     | QuestionAnswered

@@ -57,7 +57,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens that were counted by the provider."""
 
     input_tokens: int = 0
+    """All that the model read, from a cache or not."""
     output_tokens: int = 0
+    cached_tokens: int = 0
+    """Those of the input that the provider had in its cache, and charges less for."""
+    cache_written_tokens: int = 0
+    """Those of the input that went into its cache, and that it charges more for."""
 
 
 class TextChunk(msgspec.Struct, frozen=True, tag="text"):
@@ -82,9 +87,32 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     stop_reason: StopReason
     model: str = ""
     usage: Usage = Usage()
+    provider: str = ""
+    """Which one answered, where there is a choice of several."""
 
 
 Chunk = TextChunk | ToolUseChunk | Finished
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model: from the owner's settings, else from a built-in table, else from its endpoint."""
+
+    name: str
+    """As a session's `model` names it, with its provider's prefix."""
+    provider: str = ""
+    context_tokens: int | None = None
+    """Tokens that it reads and writes together; None: not known."""
+    max_output_tokens: int | None = None
+    """Most that one answer has; None: not known."""
+    input_price: float | None = None
+    """US dollars for a million tokens read; None: not known, which is not the same as nothing."""
+    output_price: float | None = None
+    cached_price: float | None = None
+    """For tokens that come from the provider's cache; None: as `input_price`."""
+    cache_write_price: float | None = None
+    """For tokens that go into it; None: as `input_price`."""
+    default: bool = False
+    """Whether a session that names none gets this one."""
 
 
 class Provider(Protocol):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from mcp_interface.budget import Budget, Spent
 from mcp_interface.clock import Instant
 from mcp_interface.errors import InvalidRecord, WrongState
 from mcp_interface.ids import AgentId, PrincipalId, SessionId, is_id, is_principal
@@ -37,12 +38,19 @@ Profile = Literal["locked", "ask", "careful", "open"]
 (everything else asks), everything."""
 
 
+Strategy = Literal["smart", "sliding"]
+"""What becomes of a conversation that outgrows the model's window: its older part is replaced by a summary, or is
+left out. The journal keeps all of it either way."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one session."""
 
     max_agents: Annotated[int, Meta(ge=1, le=1000)] = 10
     idle_timeout_s: Annotated[float, Meta(gt=0)] | None = None
     """Seconds without any event after which the node suspends it; None is never."""
+    budget: Budget = Budget()
+    """What its models may cost altogether."""
 
 
 class ForkPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +80,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a turn is going on."""
     metadata: dict[str, Any] = {}
     forked_from: ForkPoint | None = None
+    system: str = ""
+    """What the assistant is told beside what every assistant is told."""
+    strategy: Strategy = "smart"
+    spent: Spent = Spent()
+    """On models so far."""
 
     def validate(self) -> None:
         """Check the record's own rules.

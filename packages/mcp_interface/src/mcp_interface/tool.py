@@ -5,7 +5,7 @@ First-party tools (`mcp_core.tools`) need rights on the very thing they touch; a
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -104,6 +104,31 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     """Make a handle durable by which another process can resume this call, as a remote task's id."""
     resumption: Resumption | None = None
     """Given when a process before this one began the call."""
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call would change."""
+
+    summary: str
+    """In one line."""
+    diff: str = ""
+    """Of text, in unified form; empty where there is none."""
+    cut: int = 0
+    """Lines of the diff that are left out."""
+
+
+@runtime_checkable
+class Previews(Protocol):
+    """What a `Tool` may be able to do beside."""
+
+    async def preview(self, args: dict[str, Any], context: ToolContext) -> Preview | None:
+        """Tell what a call would change, without changing anything; None where that cannot be told.
+
+        Args:
+            args: Checked.
+            context: Of whoever is asked, who sees the preview: it shows only what that person may read.
+        """
+        ...
 
 
 class Tool(Protocol):

@@ -13,6 +13,7 @@ import msgspec
 
 from mcp_core.agents.choice import FIND_TOOLS, Choice
 from mcp_core.agents.tool_executor import ToolRequest
+from mcp_core.providers.lender import Lent
 from mcp_interface.agent import AgentRecord, Ok, Reply, Skill, Stop
 from mcp_interface.capability import Capability
 from mcp_interface.client import Passing, TextDelta
@@ -42,7 +43,6 @@ from mcp_interface.provider import (
     ChatMessage,
     Completion,
     Finished,
-    Provider,
     TextChunk,
     ToolUse,
     ToolUseChunk,
@@ -164,8 +164,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Conversations
     toolbox: Offer
     calls: Calls
-    provider: Callable[[str], Awaitable[tuple[Provider, str]]]
-    """From a session's model choice to a provider and the model's name; raises `ModelUnavailable`."""
+    model: Callable[[str], Awaitable[Lent]]
+    """From a session's model choice to a model that can be asked; raises `ModelUnavailable`."""
     publish: Callable[[Passing], None]
     telemetry: Telemetry
     clock: Clock
@@ -345,7 +345,8 @@ class Assistant:
         around = self._around
         state = await around.sessions.state(self._session_id)
         session = around.sessions.get(self._session_id)
-        provider, model = await around.provider(session.model)
+        lent = await around.model(session.model)
+        provider, model = lent.provider, lent.model
         message_id = MessageId(new_id("msg", around.entropy))
         window = state.window
         completion = Completion(

@@ -9,9 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from mcp_core.gateway.speaking import Speaking
+from mcp_core.providers.lender import Lent
 from mcp_interface.errors import CallerMistaken, NotFound
 from mcp_interface.ids import SessionId
-from mcp_interface.provider import ChatMessage, Completion, Finished, Provider, TextChunk
+from mcp_interface.provider import ChatMessage, Completion, Finished, TextChunk
 from mcp_interface.session import Session
 
 MOST_TOKENS: Final = 8192
@@ -23,7 +24,7 @@ class ModelSampler:
     """Implements `questions.Sampler` over the providers of the node.
 
     Args:
-        provider: From a session's model choice to a provider and the model's name.
+        lend: From a session's model choice to a model that can be asked.
         ready: Whether a model is configured; nothing is sent to it.
         session: Says which model a session has chosen, and for whom it would speak.
         speaking: Judges whether it may speak for them.
@@ -31,12 +32,12 @@ class ModelSampler:
 
     def __init__(
         self,
-        provider: Callable[[str], Awaitable[tuple[Provider, str]]],
+        lend: Callable[[str], Awaitable[Lent]],
         ready: Callable[[], bool],
         session: Callable[[SessionId], Session],
         speaking: Speaking,
     ) -> None:
-        self._provider = provider
+        self._lend = lend
         self._ready = ready
         self._session = session
         self._speaking = speaking
@@ -61,9 +62,9 @@ class ModelSampler:
         words = "\n".join([completion.system, *(message.text for message in completion.messages)]).strip()
         asked = {"text": words, "conversation": session_id}
         await self._speaking.require(session.created_by, session_id, asked)
-        provider, model = await self._provider(session.model)
+        lent = await self._lend(session.model)
         text, finished = "", Finished(stop_reason="other")
-        async for chunk in provider.stream(msgspec.structs.replace(completion, model=model)):
+        async for chunk in lent.provider.stream(msgspec.structs.replace(completion, model=lent.model)):
             match chunk:
                 case TextChunk():
                     text += chunk.text
@@ -72,7 +73,7 @@ class ModelSampler:
         return {
             "role": "assistant",
             "content": {"type": "text", "text": text},
-            "model": finished.model or model,
+            "model": finished.model or lent.model,
             "stopReason": _STOPS.get(finished.stop_reason, finished.stop_reason),
         }
 

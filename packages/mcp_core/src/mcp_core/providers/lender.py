@@ -4,13 +4,24 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from mcp_core.providers.selection import ProviderChoice, choose, make_provider
 from mcp_interface.commands import ModelStatus
 from mcp_interface.errors import ModelUnavailable
-from mcp_interface.provider import Provider
+from mcp_interface.provider import ModelInfo, Provider
 
 MOST: Final = 16
 """Providers kept ready."""
+
+
+class Lent(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that can be asked now."""
+
+    provider: Provider
+    model: str
+    """Its own name, as its provider wants it; empty: the provider's default."""
+    info: ModelInfo
 
 
 class Lender:
@@ -36,8 +47,8 @@ class Lender:
             else:
                 self.variables.pop(name, None)
 
-    async def provider(self, model: str) -> tuple[Provider, str]:
-        """The provider for a session's model choice, and the model's own name.
+    async def lend_model(self, model: str) -> Lent:
+        """What a session's model choice means now.
 
         Raises:
             ModelUnavailable: None is configured; the remedy says what to set.
@@ -48,7 +59,8 @@ class Lender:
                 self._made.clear()
             # In a thread: the first use of a vendor's SDK imports it, a second in which nothing else would move.
             self._made[choice] = await asyncio.to_thread(make_provider, choice)
-        return self._made[choice], choice.model
+        info = ModelInfo(name=f"{choice.vendor}:{choice.model}", provider=choice.vendor)
+        return Lent(provider=self._made[choice], model=choice.model, info=info)
 
     def status(self) -> ModelStatus:
         """Whether a model is configured; nothing is sent to it."""
