@@ -140,6 +140,8 @@ class Need(msgspec.Struct, frozen=True):
 
     resource: Resource
     facts: Facts = Facts()
+    depth: int = 0
+    """How often at least the right has to be one that can be handed on."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

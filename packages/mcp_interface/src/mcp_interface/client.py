@@ -125,6 +125,7 @@ from mcp_interface.reading import (
 )
 from mcp_interface.secret import FinishLogin, ListSecrets, LoginServer, PutSecret, RemoveSecret
 from mcp_interface.store import Record
+from mcp_interface.team import CancelTask, GiveTask, ListTasks
 from mcp_interface.tool import ToolLog
 
 PROTOCOL: Final = 1
@@ -249,6 +250,9 @@ AnyCommand = (
     | ImportSession
     | GetUsage
     | ListModels
+    | GiveTask
+    | ListTasks
+    | CancelTask
     | ListApprovals
     | AnswerApproval
     | AddServer

@@ -26,6 +26,7 @@ from mcp_interface.ids import (
     PrincipalId,
     QuestionId,
     SessionId,
+    TaskId,
     TurnId,
 )
 from mcp_interface.key import ApiKey, Publication
@@ -33,6 +34,7 @@ from mcp_interface.provider import StopReason, ToolUse, Usage
 from mcp_interface.question import InquiryKind, Question, Response
 from mcp_interface.server import ServerSpec
 from mcp_interface.session import Cleanup, ForkPoint, Limits, Profile, Strategy
+from mcp_interface.task import Lineage, Task, TaskStatus
 from mcp_interface.tool import ToolInfo, ToolResult
 
 
@@ -57,6 +59,7 @@ class SessionCreated(EventBase, frozen=True, kw_only=True, tag="session.created"
     limits: Limits = Limits()
     forked_from: ForkPoint | None = None
     system: str = ""
+    lineage: Lineage | None = None
 
 
 class SessionSuspended(EventBase, frozen=True, kw_only=True, tag="session.suspended"):
@@ -157,6 +160,23 @@ class WindowCompacted(EventBase, frozen=True, kw_only=True, tag="session.compact
     model: str = ""
     usage: Usage = Usage()
     cost: float | None = None
+
+
+class TaskGiven(EventBase, frozen=True, kw_only=True, tag="task.given"):
+    """An agent below shall work on something."""
+
+    task: Task
+
+
+class TaskMoved(EventBase, frozen=True, kw_only=True, tag="task.moved"):
+    """A task began or came to its end."""
+
+    task_id: TaskId
+    status: TaskStatus
+    agent_id: AgentId | None = None
+    child_id: SessionId | None = None
+    result: str = ""
+    error: ErrorBody | None = None
 
 
 class TurnEnded(EventBase, frozen=True, kw_only=True, tag="turn.ended"):
@@ -463,6 +483,8 @@ SessionEvent = (
     | TurnEnded
     | RetryAsked
     | WindowCompacted
+    | TaskGiven
+    | TaskMoved
     | ExecutionChanged
     | QuestionAsked
     | QuestionAnswered

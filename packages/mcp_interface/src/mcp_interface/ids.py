@@ -21,6 +21,7 @@ TurnId = NewType("TurnId", str)
 ApprovalId = NewType("ApprovalId", str)
 QuestionId = NewType("QuestionId", str)
 KeyId = NewType("KeyId", str)
+TaskId = NewType("TaskId", str)
 PrincipalId = NewType("PrincipalId", str)
 """Who acts: `agent_<hex>`, `user_<hex>` or the literal `system`."""
 
@@ -36,6 +37,7 @@ PREFIXES: Final = (
     "ask",
     "question",
     "key",
+    "task",
     "user",
     "audit",
 )

@@ -10,6 +10,7 @@ from mcp_interface.budget import Budget, Spent
 from mcp_interface.clock import Instant
 from mcp_interface.errors import InvalidRecord, WrongState
 from mcp_interface.ids import AgentId, PrincipalId, SessionId, is_id, is_principal
+from mcp_interface.task import Lineage
 
 SessionStatus = Literal["initializing", "active", "suspended", "terminating", "terminated", "error"]
 SESSION_STEPS: Final[Mapping[SessionStatus, frozenset[SessionStatus]]] = {
@@ -80,6 +81,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a turn is going on."""
     metadata: dict[str, Any] = {}
     forked_from: ForkPoint | None = None
+    lineage: Lineage | None = None
+    """Of a session in which an agent works on a task; nobody is asked in it, and its profile gives nothing."""
     system: str = ""
     """What the assistant is told beside what every assistant is told."""
     strategy: Strategy = "smart"
