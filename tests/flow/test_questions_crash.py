@@ -34,6 +34,7 @@ from mcp_interface.events import (
     QuestionAsked,
     TurnEnded,
     TurnStarted,
+    UserMessage,
 )
 from mcp_interface.execution import AnswerQuestion, Execution, GetExecution, ListQuestions, StartExecution
 from mcp_interface.question import Response
@@ -235,10 +236,14 @@ async def add_servers(client: Any) -> None:
         assert added.state == "ready", added.error
 
 
-async def at_rest(client: Any) -> None:
-    """Wait until the turn is over."""
+async def at_rest(client: Any, session_id: Any) -> None:
+    """Wait until every message has its turn, and the last turn is over."""
     async with asyncio.timeout(PATIENCE):
-        while (await client.request(ListSessions())).items[0].busy:
+        while True:
+            events = await history(client, session_id)
+            last = [event for event in events if isinstance(event, UserMessage | TurnStarted | TurnEnded)]
+            if not last or isinstance(last[-1], TurnEnded):
+                return
             await asyncio.sleep(0.05)
 
 
@@ -284,7 +289,7 @@ def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kind
             answering = asyncio.create_task(people.answer(theirs, 0.01))
             ends = await all_over(mine, started)
             if session is not None:
-                await at_rest(mine)
+                await at_rest(mine, session)
             answering.cancel()
             with suppress(asyncio.CancelledError):
                 await answering
