@@ -113,6 +113,17 @@ from mcp_interface.observe import (
     ResendLost,
     WatchActor,
 )
+from mcp_interface.planning import (
+    AnswerStep,
+    ApprovePlan,
+    CancelPlan,
+    ChangePlan,
+    DraftPlan,
+    DryRunPlan,
+    GetPlan,
+    ListPlans,
+    UndoPlan,
+)
 from mcp_interface.reading import (
     Complete,
     GetPrompt,
@@ -253,6 +264,15 @@ AnyCommand = (
     | GiveTask
     | ListTasks
     | CancelTask
+    | DraftPlan
+    | GetPlan
+    | ListPlans
+    | ChangePlan
+    | DryRunPlan
+    | ApprovePlan
+    | AnswerStep
+    | CancelPlan
+    | UndoPlan
     | ListApprovals
     | AnswerApproval
     | AddServer

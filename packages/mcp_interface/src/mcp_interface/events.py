@@ -23,6 +23,7 @@ from mcp_interface.ids import (
     ExecutionId,
     KeyId,
     MessageId,
+    PlanId,
     PrincipalId,
     QuestionId,
     SessionId,
@@ -30,6 +31,7 @@ from mcp_interface.ids import (
     TurnId,
 )
 from mcp_interface.key import ApiKey, Publication
+from mcp_interface.plan import Plan, PlanStatus, StepStatus
 from mcp_interface.provider import StopReason, ToolUse, Usage
 from mcp_interface.question import InquiryKind, Question, Response
 from mcp_interface.server import ServerSpec
@@ -177,6 +179,37 @@ class TaskMoved(EventBase, frozen=True, kw_only=True, tag="task.moved"):
     child_id: SessionId | None = None
     result: str = ""
     error: ErrorBody | None = None
+
+
+class PlanDrafted(EventBase, frozen=True, kw_only=True, tag="plan.drafted"):
+    """Work was laid out; or, with the id of a draft, laid out anew."""
+
+    plan: Plan
+
+
+class PlanMoved(EventBase, frozen=True, kw_only=True, tag="plan.moved"):
+    """A plan was approved, is being carried out, waits for a person, or is over."""
+
+    plan_id: PlanId
+    status: PlanStatus
+    by: PrincipalId
+    stepwise: bool = False
+    waits: str = ""
+    """What a person is asked before it goes on."""
+    error: ErrorBody | None = None
+
+
+class StepMoved(EventBase, frozen=True, kw_only=True, tag="plan.step"):
+    """A step began or came to its end."""
+
+    plan_id: PlanId
+    step: int
+    status: StepStatus
+    execution_id: ExecutionId | None = None
+    result: str = ""
+    error: ErrorBody | None = None
+    undo: str = ""
+    """By which it can be taken back; for the tool that did it."""
 
 
 class TurnEnded(EventBase, frozen=True, kw_only=True, tag="turn.ended"):
@@ -485,6 +518,9 @@ SessionEvent = (
     | WindowCompacted
     | TaskGiven
     | TaskMoved
+    | PlanDrafted
+    | PlanMoved
+    | StepMoved
     | ExecutionChanged
     | QuestionAsked
     | QuestionAnswered

@@ -22,6 +22,7 @@ ApprovalId = NewType("ApprovalId", str)
 QuestionId = NewType("QuestionId", str)
 KeyId = NewType("KeyId", str)
 TaskId = NewType("TaskId", str)
+PlanId = NewType("PlanId", str)
 PrincipalId = NewType("PrincipalId", str)
 """Who acts: `agent_<hex>`, `user_<hex>` or the literal `system`."""
 
@@ -38,6 +39,7 @@ PREFIXES: Final = (
     "question",
     "key",
     "task",
+    "plan",
     "user",
     "audit",
 )
