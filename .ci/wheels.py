@@ -3,7 +3,7 @@
 A workspace shares one environment and so hides a dependency that nobody stated. Here each wheel meets only what
 it asks for. Modules behind an extra may fail to import for want of that extra's libraries, and of nothing else.
 The kernel and its gates, and the journals, are not only imported but put to work, see `security_alone.py` and
-`persistence_alone.py`.
+`persistence_alone.py`. At last the root is run as somebody does who has nothing but the folder of wheels: by `uvx`.
 """
 
 import json
@@ -55,6 +55,7 @@ def main() -> None:
             found = check(uv, wheel, Path(folder))
             print(f"{wheel.name}: {'; '.join(found) or 'ok'} ({time.monotonic() - began:.1f} s)", flush=True)
             problems += found
+        problems += check_tool(uv, Path(folder))
     if problems:
         sys.exit("\n".join(problems))
 
@@ -93,6 +94,27 @@ def check_root(environment: Path) -> list[str]:
         [environment / "bin" / "umbrella", "--help"], capture_output=True, text=True, timeout=60, check=False
     )
     return [] if done.returncode == 0 else [f"umbrella --help fails: {done.stderr.strip()[-500:]}"]
+
+
+def check_tool(uv: str, folder: Path) -> list[str]:
+    """`uvx mcp-umbrella` works with an index that is one folder: it starts a node, which outlives it."""
+    began = time.monotonic()
+    tool = [uv, "tool", "run", "--python", sys.executable, "--find-links", str(folder), OURS]
+    data = folder / "data"
+    problems = []
+    for words in (["--help"], ["node", "start"], ["sessions", "list"], ["node", "stop"]):
+        done = subprocess.run(
+            [*tool, "--data-dir", str(data), *words],
+            cwd=folder,  # of the checkout nothing may help
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if done.returncode != 0:
+            problems.append(f"uvx {OURS} {' '.join(words)} fails: {done.stderr.strip()[-500:]}")
+    print(f"uvx {OURS}: {'; '.join(problems) or 'ok'} ({time.monotonic() - began:.1f} s)", flush=True)
+    return problems
 
 
 def check_imports(python: Path, package: str, metadata: Message) -> list[str]:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ START_SECONDS = 60.0
 
 # No test writes into the keyring of whoever runs it.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+# Nor does any read their settings.
+os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / "umbrella-tests-have-no-settings")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -14,7 +14,8 @@ or from a test (pytest puts `tests` on the path), which starts that same process
         ...
         assert model.requests()[0]["user"] == "Hi"
 
-A script is a JSON list of steps, or an object `{"steps": [...], "then": STEP, "models": [NAME, ...]}`. Every
+A script is a JSON list of steps, or an object `{"steps": [...], "then": STEP, "models": [NAME, ...]}`, where a name
+may also be an object of its `id` and whatever else the endpoint says of it. Every
 request for an answer uses up one step: the first unused one whose `when` fits. When none is left, `then` answers
 (by default a sentence saying that the script is over). Everything in a step is optional:
 
@@ -32,7 +33,8 @@ request for an answer uses up one step: the first unused one whose `when` fits. 
     "garbage"      true: a stream whose events are not JSON
     "events"       a list of the vendor's own events, sent as they are instead of an answer
     "stop"         "length" | "refused" | "end" | "tool_use" instead of the stop reason that follows from the step
-    "usage"        [input tokens, output tokens]; counted in words when absent
+    "usage"        [input tokens, output tokens], or with how many of the input were read from the vendor's cache and
+                   written to it: [input, output, read, written]; counted in words when absent
     "when"         a text that the request's newest message must contain, for agents that run side by side
 
 Beside the vendors' paths: `GET /log` lists the requests for answers so far (step, vendor, model, user, tools,
@@ -159,7 +161,8 @@ class Answer:
         self.calls = _calls(step, _tool_names(body), used)
         self.stop = step.get("stop", "tool_use" if self.calls else "end")
         counted = [len(json.dumps(body).split()), len(self.pieces) + 4 * len(self.calls)]
-        self.input_tokens, self.output_tokens = step.get("usage", counted)
+        usage = [*step.get("usage", counted), 0, 0]
+        self.input_tokens, self.output_tokens, self.cached, self.written = usage[:4]
 
     def openai(self) -> Iterator[bytes]:
         """Chat completion chunks."""
@@ -177,11 +180,16 @@ class Answer:
                 part = {"index": index, "function": {"arguments": _halves(call["arguments"])[half]}}
                 yield self._chunk({"tool_calls": [part]})
         yield self._chunk({}, _STOPS["openai"][self.stop])
-        usage = {
+        usage: dict[str, Any] = {
             "prompt_tokens": self.input_tokens,
             "completion_tokens": self.output_tokens,
             "total_tokens": self.input_tokens + self.output_tokens,
         }
+        if self.cached or self.written:
+            usage["prompt_tokens_details"] = {
+                "cached_tokens": self.cached,
+                "cache_write_tokens": self.written,
+            }
         yield _data({**self._base(), "choices": [], "usage": usage})
         yield b"data: [DONE]\n\n"
 
@@ -193,7 +201,13 @@ class Answer:
 
     def anthropic(self) -> Iterator[bytes]:
         """Message stream events."""
-        usage = {"input_tokens": self.input_tokens, "output_tokens": 1}
+        fresh = self.input_tokens - self.cached - self.written
+        usage = {"input_tokens": fresh, "output_tokens": 1}
+        if self.cached or self.written:
+            usage |= {
+                "cache_read_input_tokens": self.cached,
+                "cache_creation_input_tokens": self.written,
+            }
         start = {"id": "msg_1", "type": "message", "role": "assistant", "model": self.model, "content": []}
         yield _event(
             "message_start", message={**start, "stop_reason": None, "stop_sequence": None, "usage": usage}
@@ -250,7 +264,10 @@ class Server:
         whole = script if isinstance(script, dict) else {"steps": script}
         self.steps: list[Step] = list(whole.get("steps", []))
         self.then: Step = whole.get("then", THEN)
-        self.models: list[str] = whole.get("models", [MODEL])
+        self.models: list[dict[str, Any]] = [
+            model if isinstance(model, dict) else {"id": model} for model in whole.get("models", [MODEL])
+        ]
+        self.listings = 0
         self.used: set[int] = set()
         self.log: list[dict[str, Any]] = []
 
@@ -276,14 +293,16 @@ class Server:
             await self._answer(_PATHS[path], headers, json.loads(body), reader, writer)
         elif method == "GET" and path == "/v1/models":
             listed = [
-                {"id": name, "object": "model", "type": "model", "created": 1, "owned_by": "script",
-                 "display_name": name, "created_at": "2026-01-01T00:00:00Z"}
-                for name in self.models
+                {"object": "model", "type": "model", "created": 1, "owned_by": "script",
+                 "display_name": model["id"], "created_at": "2026-01-01T00:00:00Z", **model}
+                for model in self.models
             ]  # fmt: skip
+            self.listings += 1
             page = {"has_more": False, "first_id": None, "last_id": None}
             await _respond(writer, 200, {"object": "list", "data": listed, **page})
         elif method == "GET" and path == "/log":
-            await _respond(writer, 200, {"requests": self.log, "left": len(self.steps) - len(self.used)})
+            left = len(self.steps) - len(self.used)
+            await _respond(writer, 200, {"requests": self.log, "left": left, "listings": self.listings})
         elif method == "POST" and path == "/steps":
             self.steps.extend(json.loads(body))
             await _respond(writer, 200, {"left": len(self.steps) - len(self.used)})
@@ -437,6 +456,10 @@ class ScriptedModel:
         """The requests for answers so far."""
         requests: list[dict[str, Any]] = self._ask("/log")["requests"]
         return requests
+
+    def listings(self) -> int:
+        """How often its models were asked for."""
+        return int(self._ask("/log")["listings"])
 
     def add(self, *steps: Step) -> None:
         """Add steps to the end of the script."""

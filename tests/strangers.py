@@ -22,9 +22,12 @@ from mcp_interface.commands import (
     GrantCapability,
     SpawnAgent,
 )
-from mcp_interface.ids import PrincipalId, SessionId
+from mcp_interface.ids import PrincipalId, SessionId, TaskId
 from mcp_interface.key import Publication
+from mcp_interface.plan import ToolStep
+from mcp_interface.planning import DraftPlan, Step
 from mcp_interface.server import ServerSpec
+from mcp_interface.team import GiveTask
 
 ITEM: Final = "note:private"
 PROMPT: Final = "private"
@@ -37,6 +40,8 @@ class Owned:
     session: SessionId
     agent: str
     execution: Any
+    plan: Any
+    task: TaskId
     capability: Any
     owner: PrincipalId
     key: str
@@ -56,6 +61,9 @@ async def with_a_stranger(
         has.capability = (await owner.request(grant)).id
         call = CallTool(server="fs", tool="read_file", arguments={"path": "/etc/hostname"})
         has.execution = (await owner.request(call)).execution_id
+        has.task = (await owner.request(GiveTask(session_id=has.session, goal=SECRET))).id
+        step = Step(work=ToolStep(server="fs", tool="read_file", arguments={"path": "/etc/hostname"}))
+        has.plan = (await owner.request(DraftPlan(session_id=has.session, title="hers", steps=[step]))).id
         spec = ServerSpec(url="http://127.0.0.1:9/mcp", headers={"X-Place": "${SECRET_PLACE}"}, disabled=True)
         await owner.request(AddServer(name="hidden", spec=spec))
         await owner.request(CreateItem(uri=ITEM, kind="text", name="private", text=SECRET))

@@ -1,7 +1,9 @@
 """Starting up stays quick: what is heavy is loaded when it is used, and not before."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,34 @@ HEAVY = (
     "uvicorn",
     "websockets",
 )
+
+LATER = ("markdown_it", "mcp_persistence", "mcp_security", "pygments", "rich.markdown", "rich.syntax")
+"""What the screen needs when there is something to draw, and what only a node needs."""
+
+FIRST_FRAME = """
+import asyncio, sys
+from pathlib import Path
+from mcp_cli import configuring
+from mcp_cli.commands import chat
+from mcp_cli.history import InputHistory
+from mcp_cli.invocation import Invocation
+from mcp_cli.tui.app import UmbrellaApp
+
+class Nobody:
+    async def open(self, start):
+        await asyncio.Event().wait()
+    async def crashed(self):
+        return False
+
+async def main():
+    configuring.load()
+    app = UmbrellaApp(Invocation(), Nobody(), InputHistory(Path(sys.argv[1])))
+    async with app.run_test(size=(100, 30)):
+        assert app.screen.is_mounted
+        print("loaded:", *sorted(set(%r) & set(sys.modules)))
+
+asyncio.run(main())
+"""
 
 REPORT = f"print('loaded:', *sorted(set({HEAVY!r}) & set(sys.modules)))"
 
@@ -69,3 +99,13 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["version"], ["serve", "--help"]])
 def test_the_command_loads_nothing_heavy_for_a_word_of_help(arguments: list[str]) -> None:
     assert last_line(HELP.format(arguments=arguments)).strip() == "loaded:"
+
+
+def test_the_first_frame_of_the_repl_loads_nothing_but_its_screen(tmp_path: Path) -> None:
+    not_yet = (*(name for name in HEAVY if name != "textual"), *LATER)
+    code = [sys.executable, "-c", FIRST_FRAME % (not_yet,), str(tmp_path / "history")]
+    done = subprocess.run(
+        code, capture_output=True, text=True, timeout=60, env={**os.environ, "HOME": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].strip() == "loaded:"

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_cli.completing import NOBODY, Known, complete
-from mcp_cli.grammar import Fill, Message, Mistake, Nothing, Order, parse
+from mcp_cli.grammar import Fill, Message, Mistake, Nothing, Order, Shell, parse
+from mcp_cli.local import LOCAL
 from mcp_cli.slashes import BY_NAME, SLASHES
 
 KNOWN = Known(
@@ -27,7 +28,7 @@ LINES = st.one_of(
 
 @given(LINES)
 def test_any_line_can_be_read(line: str) -> None:
-    assert isinstance(parse(line), Message | Order | Fill | Mistake | Nothing)
+    assert isinstance(parse(line), Message | Order | Fill | Shell | Mistake | Nothing)
 
 
 @given(LINES)
@@ -138,3 +139,51 @@ def test_every_command_is_told_in_words_and_has_a_name_of_its_own() -> None:
     assert all(slash.summary for slash in SLASHES)
     required = "help quit new sessions resume history export model profile mcp tools call agent grant caps approvals audit status clear cancel"
     assert set(required.split()) <= set(BY_NAME)
+
+
+def test_a_mark_of_the_shell_is_read_as_one() -> None:
+    assert parse(" !ls -l | wc ") == Shell("ls -l | wc")
+    assert parse("!!not a command") == Message("!not a command")
+    nothing = parse("! ")
+    assert isinstance(nothing, Mistake)
+    assert "!ls" in nothing.remedy
+
+
+def test_a_text_is_one_word_however_it_is_written() -> None:
+    assert order("""/system don't say "no"\nnever""").words == ("""don't say "no"\nnever""",)
+    assert order("/system").words == ()
+    assert order("/rename  it's mine ").words == ("it's mine",)
+
+
+def test_every_command_is_done_by_the_shell_or_by_the_repl() -> None:
+    elsewhere = {"observe"}
+    for slash in SLASHES:
+        done = bool(slash.route) != (slash.name in LOCAL)
+        assert done or slash.name in elsewhere, slash.name
+    assert set(LOCAL) <= {slash.name for slash in SLASHES}
+
+
+def test_models_strategies_and_switches_are_completed() -> None:
+    known = Known(models={"ollama:small": "8k"}, themes={"nord": ""})
+    assert [one.line for one in complete("/model oll", known)] == ["/model ollama:small"]
+    assert [one.line for one in complete("/strategy sl", known)] == ["/strategy sliding"]
+    assert [one.line for one in complete("/mouse of", known)] == ["/mouse off"]
+    assert [one.line for one in complete("/theme n", known)] == ["/theme nord"]
+
+
+def test_every_route_leads_to_a_command_of_the_shell() -> None:
+    import click
+
+    from mcp_cli.main import cli
+
+    for slash in SLASHES:
+        routes = [(*slash.route, sub.name) for sub in slash.subs] or [slash.route]
+        for route in routes:
+            if route in {("mcp", "resources"), ("mcp", "prompts")}:
+                continue  # a REPL does these itself
+            found: click.Command | None = cli
+            for word in route:
+                if word.startswith("-") or not isinstance(found, click.Group):
+                    break
+                found = found.get_command(click.Context(found), word)
+                assert found is not None, f"/{slash.name} wants umbrella {' '.join(route)}"

@@ -74,7 +74,7 @@ def test_a_question_is_shown_with_everything_that_a_yes_would_be_about() -> None
         asked_at=NOW,
         expires_at=NOW + timedelta(minutes=5),
     )
-    for text in (drawn(question(asked, NOW)), "\n".join(question_lines(asked))):
+    for text in (drawn(question(asked, NOW)), "\n".join(question_lines(asked, NOW))):
         assert "evil@example.net" in text
         assert "hi\\u200b" in text
         assert "│ bcc: x" in text

@@ -1,13 +1,21 @@
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_cli.copying import block as copied_block
+from mcp_cli.copying import last_answer
 from mcp_cli.exporting import markdown, plain_lines
+from mcp_cli.passages import break_mark, may_change, result_text
 from mcp_cli.transcript import (
     EMPTY,
+    LOG_LINES,
+    RECENT,
     Answered,
     Asked,
     Permission,
@@ -21,9 +29,10 @@ from mcp_cli.transcript import (
     verdict,
 )
 from mcp_interface.approval import Answer, Approval
-from mcp_interface.client import Notice, ServerChanged, TextDelta, ToolProgress
-from mcp_interface.errors import ErrorBody, Interrupted, NotPermitted
+from mcp_interface.client import Notice, ServerChanged, TextDelta, ToolProgress, ToolSaid
+from mcp_interface.errors import ErrorBody, Interrupted, NotFound, NotPermitted
 from mcp_interface.events import (
+    AgentRestarted,
     ApprovalAnswered,
     ApprovalAsked,
     AssistantMessage,
@@ -31,6 +40,7 @@ from mcp_interface.events import (
     ExecutionChanged,
     QuestionAnswered,
     QuestionAsked,
+    RetryAsked,
     SessionChanged,
     SessionCreated,
     SessionEnded,
@@ -38,11 +48,13 @@ from mcp_interface.events import (
     TurnEnded,
     TurnStarted,
     UserMessage,
+    WindowCompacted,
 )
 from mcp_interface.ids import (
     SYSTEM,
     AgentId,
     ApprovalId,
+    CapabilityId,
     ExecutionId,
     MessageId,
     PrincipalId,
@@ -54,7 +66,7 @@ from mcp_interface.provider import Usage
 from mcp_interface.question import Inquiry, Question, Response
 from mcp_interface.session import Session
 from mcp_interface.store import Record
-from mcp_interface.tool import text_result
+from mcp_interface.tool import Preview, ToolLog, ToolResult, text_result
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = SessionId("session_" + "1" * 32)
@@ -196,14 +208,15 @@ def test_an_interrupted_turn_is_shown_with_how_to_retry_and_its_half_words_as_cu
     assert not words.open
     assert isinstance(remark, Remark)
     assert "interrupted" in remark.text
-    assert "again" in remark.remedy
+    assert "/retry" in remark.remedy
     assert state.working is None
 
 
 def test_a_failed_turn_says_what_to_do() -> None:
     error = ErrorBody(code="model_unavailable", message="no model", remedy="set OPENAI_API_KEY")
     [remark] = picture(records(TurnEnded(timestamp=NOW, turn_id=TURN, status="failed", error=error))).blocks
-    assert remark == Remark(tone="bad", text="no model", remedy="set OPENAI_API_KEY")
+    remedy = "set OPENAI_API_KEY; then /retry answers once more"
+    assert remark == Remark(tone="bad", text="no model", remedy=remedy)
 
 
 def test_a_question_is_open_until_it_is_answered_and_the_first_answer_counts() -> None:
@@ -332,7 +345,6 @@ def test_a_suspended_session_says_so_until_it_is_resumed_and_a_fork_where_it_is_
 
 
 def test_a_restarted_assistant_says_again_what_it_was_saying() -> None:
-    from mcp_interface.events import AgentRestarted
     from mcp_interface.testing import START
 
     delta = TextDelta(
@@ -381,3 +393,134 @@ def test_a_question_that_is_asked_again_replaces_itself_and_ends_with_its_call()
     assert picture(records(*asked)).questions == [again]
     gone = picture(records(*asked, execution("failed", 1, error=Interrupted("gone").body())))
     assert gone.questions == []
+
+
+def turn(status: Any, **more: Any) -> TurnEnded:
+    return TurnEnded(timestamp=NOW, turn_id=TURN, status=status, **more)
+
+
+def test_words_that_broke_off_stay_marked_until_somebody_asks_for_others() -> None:
+    cut = records(said(), answer("I beg", stop="interrupted"), turn("failed"))
+    state = picture(cut)
+    words = state.blocks[1]
+    assert isinstance(words, Answered) and words.cut and not words.open
+    assert break_mark(words) == "broke off here; /retry answers once more"
+    assert "(broke off here; /retry answers once more)" in plain_lines(state)
+    again = picture(records(said(), answer("I beg", stop="interrupted"), RetryAsked(timestamp=NOW, by=USER)))
+    words, remark = again.blocks[1:]
+    assert isinstance(words, Answered) and break_mark(words) == "broke off here"
+    assert isinstance(remark, Remark) and remark.text.startswith("once more")
+
+
+def test_an_answer_that_the_models_limit_cut_says_so() -> None:
+    [words] = picture(records(answer("So far", stop="length"))).blocks
+    assert isinstance(words, Answered) and not words.cut
+    assert "may not write more in one answer" in break_mark(words)
+    [whole] = picture(records(answer("All of it"))).blocks
+    assert isinstance(whole, Answered) and break_mark(whole) == ""
+
+
+def test_a_summary_in_the_models_window_is_told_and_its_words_are_kept() -> None:
+    event = WindowCompacted(
+        timestamp=NOW, summary="They spoke\nof fish", replaced=12, usage=Usage(input_tokens=5), cost=0.5
+    )
+    state = picture(records(answer("x", usage=Usage(input_tokens=900, output_tokens=100), cost=0.25), event))
+    remark = state.blocks[-1]
+    assert isinstance(remark, Remark)
+    assert "a summary in place of 12 older messages" in remark.text
+    assert remark.more == "They spoke\nof fish"
+    assert (state.cost, state.unpriced, state.input_tokens) == (0.75, 0, 905)
+    assert state.in_window == 0, "how full the window is now is not known"
+    text = markdown(Session(id=SESSION, created_by=USER, created_at=NOW, updated_at=NOW), state)
+    assert "- cost: $0.75" in text and "> > of fish" in text
+    assert picture(records(answer("x", usage=Usage(input_tokens=1)))).unpriced == 1
+
+
+def test_several_agents_at_once_end_apart() -> None:
+    other, helper = TurnId("turn_" + "9" * 32), AgentId("agent_" + "9" * 32)
+    begun = records(
+        TurnStarted(timestamp=NOW, turn_id=TURN, agent_id=AGENT),
+        TurnStarted(timestamp=NOW, turn_id=other, agent_id=helper),
+        AgentRestarted(timestamp=NOW, agent_id=helper, reason="killed", restarts=1),
+        turn("completed"),
+    )
+    second = TextDelta(session_id=SESSION, turn_id=other, message_id=MessageId("m2"), text="two")
+    state = picture([*begun[:2], delta("one"), second])
+    assert state.working == other and [each.id for each in state.turns] == [TURN, other]
+    state = fold(state, begun[2])
+    assert [block.open for block in state.blocks if isinstance(block, Answered)] == [True, False]
+    state = fold(state, begun[3])
+    assert [each.id for each in state.turns] == [other]
+    assert [block.cut for block in state.blocks if isinstance(block, Answered)] == [True, True]
+
+
+def test_what_a_tool_says_is_kept_in_bounds_while_it_runs() -> None:
+    begun = execution(
+        "started", call=ToolCall(server="x", tool="y", arguments={}, capability_id=CapabilityId("cap_1"))
+    )
+    state = picture(records(begun))
+    for number in range(LOG_LINES + 5):
+        line = ToolLog(
+            level="warning" if number % 2 else "info",
+            data={"n": number} if number == 0 else f"{number}\x1b[2J",
+        )
+        state = fold(state, ToolSaid(session_id=SESSION, execution_id=EXECUTION, line=line))
+    [card] = state.blocks
+    assert isinstance(card, ToolCard) and card.capability_id == "cap_1"
+    assert len(card.said) == LOG_LINES and card.said[-1] == "204" and card.said[0] == "warning: 5"
+    done = picture(records(begun, execution("completed", 1, result=text_result("x"))))
+    late = ToolSaid(session_id=SESSION, execution_id=EXECUTION, line=ToolLog(level="info", data="late"))
+    assert fold(done, late) == done
+
+
+def test_the_card_of_an_allowed_call_keeps_what_it_was_going_to_change() -> None:
+    preview = Preview(summary="changes x", diff="@@ -1,1 +1,1 @@\n-a\n+b")
+    approval = msgspec.structs.replace(APPROVAL, preview=preview, touches=[APPROVAL.resource_uri])
+    asked = ApprovalAsked(timestamp=NOW, approval=approval)
+    yes = ApprovalAnswered(timestamp=NOW, approval_id=ASK, answer=Answer(allow=True), by=USER)
+    call = msgspec.structs.replace(CALL, capability_id=CapabilityId("cap_2"))
+    state = picture(records(asked, yes, execution("started", call=call)))
+    permission, card = state.blocks
+    assert isinstance(permission, Permission) and permission.capability_id == "cap_2"
+    assert isinstance(card, ToolCard) and card.preview == preview
+
+
+@given(NOTICES, st.lists(st.tuples(st.integers(0, 12), PASSING), max_size=6))
+def test_what_may_still_change_is_always_known(events: list[Any], passing: list[tuple[int, Any]]) -> None:
+    notices: list[Notice] = list(records(*events))
+    for place, notice in passing:
+        notices.insert(place, notice)
+    state = EMPTY
+    for notice in notices:
+        before, state = state, fold(state, notice)
+        assert list(state.unsettled) == [n for n, block in enumerate(state.blocks) if may_change(block)]
+        kept = [n for n, block in enumerate(before.blocks) if state.blocks[n] is not block]
+        assert set(kept) <= set(before.unsettled) | set(
+            range(max(0, len(before.blocks) - RECENT), len(before.blocks))
+        )
+    assert state.approvals == [
+        b.approval for b in state.blocks if isinstance(b, Permission) and b.answer is None
+    ]
+
+
+def test_a_picture_is_named_with_its_size() -> None:
+    head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (640).to_bytes(4) + (480).to_bytes(4)
+    data = b64encode(head + bytes(3000)).decode()
+    shot = ToolResult(
+        content=[{"type": "image", "mimeType": "image/png", "data": data}, {"type": "text", "text": "a shot"}]
+    )
+    assert result_text(shot) == "[image png 640x480, 3.0 KB]\na shot"
+    assert result_text(
+        ToolResult(content=[{"type": "image", "mimeType": "image/png", "data": "?"}])
+    ).startswith("[image png, ")
+    assert result_text(ToolResult(structured={"a": 1})) == '{\n  "a": 1\n}'
+
+
+def test_what_is_copied_is_the_text_alone() -> None:
+    state = picture(records(said("why"), answer("Because **so**")))
+    assert last_answer(state) == "Because **so**"
+    assert copied_block(state, 2) == "why"
+    with pytest.raises(NotFound, match="there are 2"):
+        copied_block(state, 3)
+    with pytest.raises(NotFound, match="has not answered"):
+        last_answer(EMPTY)

@@ -1,17 +1,21 @@
 """Every provider takes the same exam: in memory, and over a real socket with the vendors' own SDKs."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcp_core.providers import choose, make_provider
+from mcp_core.providers.fallback import FallbackProvider, Link
 from mcp_interface.provider import (
     ChatMessage,
     Completion,
     Finished,
+    ModelInfo,
     Provider,
     TextChunk,
     ToolSchema,
@@ -60,5 +64,44 @@ def test_an_adapter_passes_the_exam(vendor: str) -> None:
             lambda: opened(ASKED),
             completion=COMPLETION,
             broken=lambda: opened([{"status": 401}] * 2),
+        )
+    )
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_a_chain_passes_the_exam_whichever_of_it_answers(failing: int) -> None:
+    def link(provider: Provider, name: str) -> Link:
+        return Link(provider=provider, model=name, info=ModelInfo(name=f"{name}:m", provider=name))
+
+    @asynccontextmanager
+    async def chain(last: list[dict[str, Any]], before: int = failing) -> AsyncIterator[Provider]:
+        with scripted_model({"then": {"status": 401}}) as refusing, scripted_model(last) as answering:
+            links = [link(make_provider(choose(refusing.environ("openai"))), "openai")] * before
+            links.append(link(make_provider(choose(answering.environ("anthropic"))), "anthropic"))
+            yield FallbackProvider(links)
+
+    asyncio.run(
+        check_provider(
+            lambda: chain(ASKED),
+            completion=COMPLETION,
+            broken=lambda: chain([{"status": 401}] * 2),
+        )
+    )
+
+
+def test_a_script_in_a_file_passes_the_exam(tmp_path: Path) -> None:
+    call = {"tool": "read", "arguments": {"path": "/a"}}
+    file = tmp_path / "exam.script.json"
+    file.write_text(json.dumps({"answers": [{"text": "Let me see.", "calls": [call]}], "pause_s": 0.01}))
+
+    @asynccontextmanager
+    async def maker(path: Path) -> AsyncIterator[Provider]:
+        yield make_provider(choose({}, f"scripted:{path}"))
+
+    asyncio.run(
+        check_provider(
+            lambda: maker(file),
+            completion=COMPLETION,
+            broken=lambda: maker(tmp_path / "missing.script.json"),
         )
     )

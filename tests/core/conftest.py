@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from mcp_core.agents.directory import Directory
-from mcp_core.agents.llm import Assistant, Surroundings
+from mcp_core.agents.llm import Assistant
+from mcp_core.agents.summarizing import Summarizing
+from mcp_core.agents.surroundings import Surroundings
 from mcp_core.agents.tool_executor import Caller, Calls, ToolExecutor
 from mcp_core.agents.worker import Worker
 from mcp_core.gateway.asking import Approving
@@ -18,6 +20,7 @@ from mcp_core.gateway.execution_index import ExecutionIndex
 from mcp_core.gateway.executions import Executions
 from mcp_core.gateway.guard import Guard
 from mcp_core.gateway.handlers.agents import AgentCommands
+from mcp_core.gateway.handlers.conversing import ConversingCommands
 from mcp_core.gateway.handlers.executions import ExecutionCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
 from mcp_core.gateway.handlers.tools import ToolCommands
@@ -25,8 +28,10 @@ from mcp_core.gateway.passes import Passes
 from mcp_core.gateway.questions import OpenQuestions
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sessions import Sessions, person_of
+from mcp_core.gateway.showing import Showing
 from mcp_core.gateway.sight import Sight
 from mcp_core.gateway.speaking import Speaking
+from mcp_core.gateway.spending import Spending
 from mcp_core.gateway.tool_book import Offered, ToolBook
 from mcp_core.gateway.toolbox import Toolbox, speaks_against
 from mcp_core.observe.telemetry import LocalTelemetry
@@ -59,6 +64,9 @@ class NoServers:
 
     async def remove(self, name: str) -> None:
         raise AssertionError("no server is removed here")
+
+    async def restart(self, name: str) -> ServerStatus:
+        raise AssertionError("no server is restarted here")
 
     def statuses(self) -> list[ServerStatus]:
         return []
@@ -148,14 +156,18 @@ class House:
         self.executions = Executions(
             self.sessions, ExecutionIndex(self.journal), bus.pass_by, self.clock, self.entropy, self.owner
         )
+        self.showing = Showing(self.kernel, self.sessions, self.directory.get)
         self.approving = Approving(
-            desk, self.toolbox, self.sessions, self.book, self.clock, self.entropy, 30.0
+            desk, self.toolbox, self.sessions, self.book, self.clock, self.entropy, 30.0, self.showing
         )
         self.questions = OpenQuestions(self.sessions, self.clock, self.entropy, 3600.0, self.owner)
         self.kept: dict[str, tuple[PrincipalId, str]] = {}
         self.guard = self._guard()
         self.executions.serve(self.guard)
         self.provider: Provider | None = None
+        self.info = ModelInfo(name="scripted")
+        self.spending = Spending()
+        self.sessions.watch(self.spending.heard)
         self.sight = Sight(self.kernel, self.toolbox, self.owner)
         self.speaking = Speaking(self.kernel, self.owner)
         self.router = Router(self.directory, Passes(self.kernel), self.groups, self.letters, self.telemetry)
@@ -203,7 +215,7 @@ class House:
         await find()
         self.caller = Caller(self.router, find, self.clock, self.entropy)
         self.offered = Offered(self.toolbox, self.book)
-        around = Surroundings(
+        self.around = around = Surroundings(
             sessions=self.sessions,
             toolbox=self.offered,
             calls=self.caller,
@@ -215,7 +227,8 @@ class House:
             max_steps=5,
             stopping=lambda: self.executions.stopping,
         )
-        self.directory.offer("llm", lambda record: Assistant(record, around))
+        self.summarizing = Summarizing(around)
+        self.directory.offer("llm", lambda record: Assistant(record, around, self.summarizing))
         self.agents = AgentCommands(
             self.directory, self.sessions, self.kernel, self.toolbox, self.book, self.owner
         )
@@ -245,6 +258,9 @@ class House:
             self.sight,
             self.speaking,
         )
+        self.conversing = ConversingCommands(
+            self.sessions, around, self.summarizing, self.spending, self.speaking, self.commands.wake
+        )
 
     async def close(self) -> None:
         await self.executions.close()
@@ -265,7 +281,7 @@ class House:
     async def _model(self, name: str) -> Lent:
         if self.provider is None:
             raise ModelUnavailable("no model is configured", "set OPENAI_BASE_URL")
-        return Lent(provider=self.provider, model="scripted", info=ModelInfo(name="scripted"))
+        return Lent(provider=self.provider, model="scripted", info=self.info)
 
     async def until(self, session_id: Any, wanted: Callable[[Record], bool]) -> list[Record]:
         """All records of a session up to the first that is wanted."""

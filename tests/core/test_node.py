@@ -210,6 +210,8 @@ def test_servers_are_remembered_with_their_references_unexpanded(tmp_path: Path)
             "db",
             "shell",
             "assistant",
+            "team",
+            "plan",
         ]
 
     for work in (before, after, last):
@@ -359,7 +361,7 @@ def test_a_stop_journals_the_end_of_what_runs_and_leaves_no_process(tmp_path: Pa
         with pytest.raises(Interrupted):
             await calling
 
-    with scripted_model([{"tool_call": {"name_contains": "wait"}}]) as model:
+    with scripted_model([{"tool_call": {"name_contains": "s0"}}]) as model:
         asyncio.run(scenario(model))
 
     async def after(node: Node, client: Any) -> None:

@@ -4,7 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from mcp_core.settings import CONFIG, DatabaseSource, Settings, read_databases, read_entrance
+from mcp_core.settings import (
+    CONFIG,
+    DatabaseSource,
+    ModelCard,
+    ModelSettings,
+    ProjectConfig,
+    Settings,
+    read_config,
+    read_databases,
+    read_entrance,
+    read_models,
+    user_file,
+)
 from mcp_interface.errors import CallerMistaken
 
 GOOD = """
@@ -117,3 +129,73 @@ def test_an_entrance_that_breaks_a_rule_is_refused(tmp_path: Path, text: str) ->
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(CallerMistaken, match=r"config\.toml"):
         read_entrance(tmp_path)
+
+
+def user_config(home: Path, text: str) -> dict[str, str]:
+    """Write a person's file; returns the environment that leads to it."""
+    file = home / ".config" / "umbrella" / "config.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return {"HOME": str(home)}
+
+
+def test_a_persons_file_is_where_the_standard_says() -> None:
+    assert user_file({"XDG_CONFIG_HOME": "/srv/cfg", "HOME": "/home/x"}) == Path(
+        "/srv/cfg/umbrella/config.toml"
+    )
+    assert user_file({"XDG_CONFIG_HOME": "cfg", "HOME": "/home/x"}) == Path(
+        "/home/x/.config/umbrella/config.toml"
+    )
+    assert user_file({}) is None
+
+
+def test_what_the_node_says_of_models_comes_over_what_the_person_says(tmp_path: Path) -> None:
+    environ = user_config(
+        tmp_path,
+        '[models]\ndefault = "mine"\nfallback = ["other"]\n[models.cards.mine]\ninput_price = 1\n'
+        '[models.cards.other]\ninput_price = 2\n[ui]\ntheme = "light"\n',
+    )
+    (tmp_path / CONFIG).write_text('[models]\ndefault = "its"\n[models.cards.mine]\noutput_price = 3\n')
+    assert read_models(tmp_path, environ) == ModelSettings(
+        default="its",
+        fallback=["other"],
+        cards={"mine": ModelCard(output_price=3), "other": ModelCard(input_price=2)},
+    )
+    assert read_models(tmp_path, {}).fallback == []
+    assert read_models(tmp_path / "none", {}) == ModelSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[models]\ndefualt = 'x'", "line 2: .*`defualt`.*did you mean `default`"),
+        ("\n[modles]\ndefault = 'x'", "line 2: .*`modles`.*did you mean `models`"),
+        ("[models.cards.'a.b']\n\ninput_prize = 1", "line 3: .*did you mean `input_price`"),
+        ("[models]\n[models.cards.x]\ninput_price = -1", r"line 3: .*models.cards\[...\].input_price"),
+        ("[models]\ncards.x.input_price = 'hunter2'", r"line 2: .*Expected `float"),
+        ("[ask]\noutput = 'yaml'", "line 2: .*ask.output"),
+        ("[budget]\nmax_tokens = 1.5", "line 2: .*budget.max_tokens"),
+        ("[ui]\nzzz = 1", r"line 2: .*`zzz` - at `..ui` \("),
+        ("[databases.x]\nurl = 'sqlite:///x'", "line 1: .*`databases`"),
+        ("ui = 1", "line 1: .*ui"),
+        ("[ui]\ntheme = \nmouse = true", "cannot be read.*line 2"),
+    ],
+)
+def test_a_mistake_in_a_persons_file_is_told_with_its_line_and_what_was_meant(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    environ = user_config(tmp_path, text)
+    with pytest.raises(CallerMistaken, match=told) as caught:
+        read_models(tmp_path / "data", environ)
+    assert "umbrella/config.toml" in caught.value.message and "hunter2" not in str(caught.value)
+
+
+def test_a_projects_file_may_choose_nothing_that_costs_sends_or_allows(tmp_path: Path) -> None:
+    for section in ("models", "budget", "databases", "mcp", "oauth", "telemetry"):
+        (tmp_path / CONFIG).write_text(f"[{section}]\n")
+        with pytest.raises(CallerMistaken, match=rf"`{section}`") as caught:
+            read_config(tmp_path / CONFIG, ProjectConfig)
+        assert caught.value.remedy.endswith("[ask] [ui]")
+    (tmp_path / CONFIG).write_text("[ask]\nmodel = 'x'")
+    with pytest.raises(CallerMistaken, match="`model`"):
+        read_config(tmp_path / CONFIG, ProjectConfig)

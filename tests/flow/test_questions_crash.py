@@ -25,7 +25,7 @@ from mcp_interface.commands import (
     PostMessage,
     ReadSession,
 )
-from mcp_interface.errors import UmbrellaError
+from mcp_interface.errors import TooMuch, UmbrellaError
 from mcp_interface.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -142,7 +142,10 @@ async def begin(
             if kind == "pay":
                 order = {"order": uuid.uuid4().hex, "ledger": ledger}
                 command = msgspec.structs.replace(usual, arguments=usual.arguments | order)
-            execution: Execution = await client.request(command)
+            try:
+                execution: Execution = await client.request(command)
+            except TooMuch:  # on a busy machine those of earlier lives are not over yet
+                return
             started[execution.id] = (kind, text)
     if session is not None:
         await client.request(PostMessage(session_id=session, text="do it"))
@@ -313,7 +316,7 @@ def test_what_is_asked_survives_kill_9_and_so_does_who_asks(tmp_path: Path, kind
             await node.let_go()
             node.kill()
 
-    steps = [{"when": "do it", "tool_call": {"name_contains": "ask", "arguments": {}}}] * (ROUNDS * 2)
+    steps = [{"when": "do it", "tool_call": {"name_contains": "asks__", "arguments": {}}}] * (ROUNDS * 2)
     with scripted_model(steps) as model:
         asyncio.run(scenario(model.environ("openai")))
 

@@ -21,9 +21,10 @@ from mcp_interface.commands import (
     ListServers,
     ListTools,
     RemoveServer,
+    RestartServer,
     SpawnAgent,
 )
-from mcp_interface.errors import Interrupted, NotPermitted
+from mcp_interface.errors import CallerMistaken, Interrupted, NotFound, NotPermitted
 from mcp_interface.server import ServerSpec
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,12 @@ def test_everything_works_over_both_transports(
             CallTool(server="everything", tool="echo", arguments={"message": "hello"})
         )
         assert "hello" in outcome.result.text
+        again = await client.request(RestartServer(name="everything"))
+        assert (again.state, again.restarts) == ("ready", 0), again.error
+        with pytest.raises(NotFound, match="everythin"):
+            await client.request(RestartServer(name="everythin"))
+        with pytest.raises(CallerMistaken, match="built in"):
+            await client.request(RestartServer(name="fs"))
         await client.request(RemoveServer(name="everything"))
 
     with_node(tmp_path, work)

@@ -1,6 +1,7 @@
 import asyncio
 import math
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -229,3 +230,86 @@ def test_a_number_of_any_size_is_bound_exactly(number: float) -> None:
     for other, fits in others.items():
         facts = Facts(arguments={"n": other})
         assert (check(Question(wanted, Paths.of(wanted.path), facts, START)) is None) is fits
+
+
+FOLDER = "mcp://fs/write/proj/**"
+
+
+def edit(**changes: Any) -> Approval:
+    """A question about a file, with a folder as the wider answer."""
+    fields = {
+        "server": "fs",
+        "tool": "write_file",
+        "arguments": {"path": "/proj/a.txt", "content": "x"},
+        "resource_uri": "mcp://fs/write/proj/a.txt",
+        "suggestions": ["mcp://fs/write/proj/a.txt", FOLDER],
+    }
+    return msgspec.structs.replace(question(), **{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (Answer(allow=True, remember="always", resource_uri="mcp://fs/write/**"), "no pattern that"),
+        (Answer(allow=True, remember="always", resource_uri="mcp://fs/write/proj/**/"), "no pattern that"),
+        (Answer(allow=True, remember="always", resource_uri="mcp://fs/write/proj/b.txt"), "no pattern that"),
+        (Answer(allow=True, resource_uri=FOLDER), "a yes once"),
+        (Answer(allow=False, remember="always", resource_uri=FOLDER), "a no is"),
+        (Answer(allow=True, expires_in_s=60.0), "remembered"),
+        (Answer(allow=False, remember="always", expires_in_s=60.0), "remembered"),
+        (Answer(allow=True, remember="always", expires_in_s=-1.0), "cannot end"),
+        (Answer(allow=True, remember="always", expires_in_s=math.nan), "cannot end"),
+        (Answer(allow=True, remember="always", expires_in_s=math.inf), "cannot end"),
+        (Answer(allow=True, remember="session", expires_in_s=1e9), "cannot end"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_refused_and_the_question_stays_open(wrong: Answer, why: str) -> None:
+    async def scenario() -> None:
+        desk = Approvals(ManualClock())
+        asked = edit()
+        desk.open(asked)
+        with pytest.raises(CallerMistaken, match=why):
+            desk.answer(asked.id, wrong, PERSON)
+        assert desk.pending() == [asked]
+        if wrong.allow:  # one that an earlier process took would be no right either
+            with pytest.raises(CallerMistaken, match=why):
+                desk.terms(asked, wrong)
+        desk.answer(asked.id, Answer(allow=True), PERSON)
+        assert (await desk.wait(asked.id))[0] == Answer(allow=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_question_that_offers_no_pattern_is_answered_with_none() -> None:
+    async def scenario() -> None:
+        desk = Approvals(ManualClock())
+        asked = edit(suggestions=[])
+        desk.open(asked)
+        itself = Answer(allow=True, remember="always", resource_uri=asked.resource_uri)
+        with pytest.raises(CallerMistaken, match="none; leave it out"):
+            desk.answer(asked.id, itself, PERSON)
+
+    asyncio.run(scenario())
+
+
+def test_a_wider_pattern_is_a_yes_to_whatever_is_done_within_it_and_the_thing_itself_is_not() -> None:
+    async def scenario() -> None:
+        desk = Approvals(ManualClock())
+        wide = desk.terms(edit(), Answer(allow=True, remember="always", resource_uri=FOLDER))
+        assert wide.constraints == {}
+        itself = Answer(allow=True, remember="always", resource_uri="mcp://fs/write/proj/a.txt")
+        assert desk.terms(edit(), itself).constraints["arguments"] == [{"const": edit().arguments}]
+        assert (wide.delegation_depth, wide.metadata["remember"]) == (0, "always")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("remember", ["session", "always"])
+def test_a_yes_that_is_remembered_may_have_an_end(remember: Remember) -> None:
+    async def scenario() -> None:
+        desk = Approvals(ManualClock())
+        ends = desk.terms(edit(), Answer(allow=True, remember=remember, expires_in_s=90.0))
+        assert ends.expires_in == timedelta(seconds=90)
+        assert desk.terms(edit(), Answer(allow=True, remember=remember)).expires_in is None
+
+    asyncio.run(scenario())

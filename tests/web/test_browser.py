@@ -391,6 +391,57 @@ def test_a_never_is_listed_and_taken_back_and_a_yes_may_be_one_to_any_arguments(
         visit.close()
 
 
+def test_a_question_shows_what_would_change_and_a_yes_may_be_one_to_a_folder(
+    browser: "Browser", served: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = tmp_path.resolve() / "work"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one\ntwo\n")
+
+    def write(name: str) -> dict[str, Any]:
+        arguments = {"path": str(folder / name), "content": "one\n2\n"}
+        return {"tool_call": {"name_contains": "write_file", "arguments": arguments}}
+
+    steps = [
+        write("a.txt"),
+        {"text": "Not then."},
+        write("a.txt"),
+        write("b.txt"),
+        {"text": "Both are written."},
+    ]
+    with scripted_model(steps) as model:
+        server = served(model.environ("openai"))
+        visit = Visit(browser, server.url)
+        page, api = visit.page, Api(visit)
+        page.goto(server.link)
+        page.get_by_role("heading", name="Overview").wait_for()
+        session = api.post("sessions", {"profile": "ask"})["id"]
+
+        api.post(f"sessions/{session}/messages", {"text": "Write it."})
+        visit.go("Approvals")
+        page.get_by_text("may overwrite or delete").wait_for()
+        diff = page.get_by_role("group", name="what would change")
+        assert "-two" in diff.inner_text() and "+2" in diff.inner_text()
+        visit.accessible("approvals, what would change")
+        page.get_by_role("button", name="Deny").click()
+        page.get_by_text("Nothing waits for an answer").wait_for()
+
+        api.post(f"sessions/{session}/messages", {"text": "Write both."})
+        page.get_by_text("with the same arguments").wait_for()
+        page.get_by_label("A yes that is remembered is for").select_option(f"mcp://fs/write{folder}/**")
+        page.get_by_label("and ends").select_option("after an hour")
+        page.get_by_text("whatever is done in").wait_for()
+        assert page.get_by_role("button", name="Allow once").is_disabled()
+        visit.accessible("approvals, a folder")
+        page.get_by_role("button", name="Allow for this session").click()
+        page.get_by_text("Nothing waits for an answer").wait_for()
+        page.goto(f"{server.url}sessions/{session}")
+        page.get_by_text("Both are written.").wait_for()
+        page.get_by_text(f"for all of mcp://fs/write{folder}/**").wait_for()
+        assert (folder / "b.txt").read_text() == "one\n2\n"
+        visit.close()
+
+
 def test_what_agents_and_servers_say_is_text_and_never_markup(
     browser: "Browser", served: Callable[..., Any], tmp_path: Path
 ) -> None:

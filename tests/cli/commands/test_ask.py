@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
 from mcp_cli.main import cli
+from mcp_cli.streaming_json import schema
 from scripted_model import ScriptedModel, scripted_model
 from terminals import HEARS_CTRL_C
 
@@ -125,3 +127,98 @@ def test_ctrl_c_stops_the_turn_and_ends_with_130(model: ScriptedModel, place: Pa
         assert process.wait(30) == 130
     shown = CliRunner().invoke(cli, ["--data-dir", str(place), "--embed", "sessions", "show", "count"])
     assert "cancelled" in shown.stdout
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    """The lines of stream-json, each of which fits the schema that we hand out."""
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    check = jsonschema.Draft202012Validator(schema())
+    for each in found:
+        check.validate(each)
+    return found
+
+
+def test_programs_are_told_everything_as_it_happens(
+    model: ScriptedModel, place: Path, tmp_path: Path
+) -> None:
+    listing = {"name_contains": "list_directory", "arguments": {"path": str(tmp_path)}}
+    write = {**WRITE, "arguments": {"path": str(tmp_path / "n"), "content": "x"}}
+    model.add({"text": "I look.", "tool_calls": [listing, write]}, {"text": ["Th", "ere."], "usage": [7, 3]})
+    result = ask(place, "look", "--allow", f"mcp://fs/list{tmp_path}", "--output", "stream-json")
+    assert result.exit_code == 3
+    told = lines(result)
+    assert [told[0]["type"], told[-1]["type"]] == ["begin", "end"]
+    texts: dict[str, str] = {}
+    for line in told:
+        if line["type"] == "text":
+            texts[line["message_id"]] = texts.get(line["message_id"], "") + line["text"]
+    assert list(texts.values()) == ["I look.", "There."]
+    calls = [(line["call"]["tool"], line["call"]["state"]) for line in told if line["type"] == "tool"]
+    assert ("list_directory", "running") in calls and ("list_directory", "done") in calls
+    [refused] = [line["refusal"] for line in told if line["type"] == "refused"]
+    assert refused["remedy"] in json.loads(result.stderr)["error"]["remedy"]
+    end = told[-1]
+    assert (end["exit_code"], end["report"]["text"]) == (3, "I look.\n\nThere.")
+    assert end["report"]["usage"]["output_tokens"] >= 3 and end["report"]["cost"] is None
+
+
+def test_what_goes_wrong_ends_the_lines_too(model: ScriptedModel, place: Path) -> None:
+    result = ask(place, "", "--output", "stream-json")
+    assert result.exit_code == 2
+    assert [line["type"] for line in lines(result)] == ["error"]
+    model.add({"text": "slow", "delay": 30})
+    late = ask(place, "hello", "--output", "stream-json", "--timeout", "0.5s")
+    told = lines(late)
+    assert (late.exit_code, told[-1]["type"], told[-1]["exit_code"]) == (124, "error", 124)
+
+
+def test_the_output_can_be_one_document(model: ScriptedModel, place: Path) -> None:
+    result = ask(place, "hello", "--output", "json")
+    assert json.loads(result.stdout)["text"].startswith("The ")
+    assert ask(place, "hello", "--output", "text", output="json").stdout == "The script is over.\n"
+
+
+def test_a_turn_stops_at_its_budget_and_the_session_keeps_its_own(
+    model: ScriptedModel, place: Path, tmp_path: Path
+) -> None:
+    look = {"name_contains": "list_directory", "arguments": {"path": str(tmp_path)}}
+    model.add({"text": "I look.", "tool_call": look, "usage": [900, 200]})
+    first = ask(
+        place, "look", "--max-tokens", "1000", "--allow", f"mcp://fs/list{tmp_path}", "--output", "json"
+    )
+    assert first.exit_code == 1, first.output
+    report = json.loads(first.stdout)
+    assert report["error"]["details"]["bound"] == "max_tokens"
+    model.add({"text": "More.", "usage": [10, 10]})
+    second = ask(place, "go on", "--continue", "--max-tokens", "500", "--output", "json")
+    assert second.exit_code == 0, second.output
+    session = json.loads(ask_cli(place, "sessions", "list").stdout)["items"][0]
+    assert session["limits"]["budget"]["max_tokens"] == 1000, "what was raised for one turn is lowered again"
+    third = ask(place, "go on", "--continue", "--output", "json")
+    assert third.exit_code == 1 and len(model.requests()) == 2, "nothing more is asked"
+
+
+def ask_cli(place: Path, *words: str) -> Result:
+    arguments = ["--data-dir", str(place), "--embed", "--format", "json", *words]
+    return CliRunner().invoke(cli, arguments, catch_exceptions=False)
+
+
+def test_settings_say_what_options_do_not(
+    model: ScriptedModel, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "umbrella" / "config.toml"
+    file.parent.mkdir()
+    file.write_text('[ask]\noutput = "json"\nmax_tokens = 400_000\n[budget]\nmax_tokens = 300_000\n')
+    report = json.loads(ask(place, "hello").stdout)
+    session = json.loads(ask_cli(place, "sessions", "show", report["session_id"]).stdout)["session"]
+    assert session["limits"]["budget"]["max_tokens"] == 300_000
+    file.write_text('[ask]\nouput = "json"\n')
+    broken = ask(place, "hello")
+    assert broken.exit_code == 2 and "did you mean `output`" in broken.stderr
+    assert len(model.requests()) == 1
+
+
+def test_the_schema_of_a_line_is_printed() -> None:
+    told = json.loads(CliRunner().invoke(cli, ["ask", "--schema"]).stdout)
+    assert told == schema()

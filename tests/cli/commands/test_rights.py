@@ -1,5 +1,6 @@
 """Rights, refusals and changed tools, as a person types them, against a real node."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -8,6 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from mcp_cli.main import cli
+from mcp_core import Node, Settings
+from mcp_interface.client import ClientInfo
+from mcp_interface.commands import CreateSession, ListApprovals, ListCapabilities, PostMessage
+from scripted_model import scripted_model
 
 Json = Callable[..., Any]
 Umbrella = Callable[..., Any]
@@ -224,3 +232,55 @@ def test_nothing_is_remembered_that_nobody_said(umbrella: Umbrella, umbrella_jso
     assert "nothing was answered" in umbrella("approvals", "never").stdout
     assert umbrella("approvals", "forget", "abc").exit_code == 4
     assert umbrella("approvals", "show", "ask_none").exit_code == 4
+
+
+def test_a_question_is_shown_whole_and_answered_for_a_folder_and_an_hour(tmp_path: Path) -> None:
+    folder = tmp_path.resolve() / "work"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one\ntwo\n")
+
+    def write(name: str) -> dict[str, Any]:
+        arguments = {"path": str(folder / name), "content": "one\n2\n"}
+        return {"tool_call": {"name_contains": "write_file", "arguments": arguments}}
+
+    async def scenario(environ: dict[str, str]) -> None:
+        async with Node(Settings.load(tmp_path / "node", environ)) as node:
+            client = node.client()
+            await client.connect(ClientInfo(name="test", token=node.owner_token))
+            session = await client.request(CreateSession(profile="ask"))
+            await client.request(PostMessage(session_id=session.id, text="write"))
+            async with asyncio.timeout(20):
+                while not (await client.request(ListApprovals())).items:
+                    await asyncio.sleep(0.02)
+
+            async def umbrella(*words: str) -> Any:
+                given = ["--data-dir", str(tmp_path / "node"), *words]
+                return await asyncio.to_thread(CliRunner().invoke, cli, given, catch_exceptions=False)
+
+            shown = await umbrella("approvals", "show", "ask_")
+            assert shown.exit_code == 0, shown.stderr
+            pattern = f"mcp://fs/write{folder}/**"
+            for text in ("assistant", "may overwrite or delete", "-two", "+2", pattern):
+                assert text in shown.stdout
+            wide = ("approvals", "allow", "ask_", "--pattern", pattern)
+            assert (await umbrella(*wide)).exit_code == 2, "once is not for a folder"
+            nowhere = await umbrella("approvals", "allow", "ask_", "--pattern", "mcp://fs/write/**")
+            assert nowhere.exit_code == 2 and pattern in nowhere.stderr
+            assert (await umbrella("approvals", "allow", "ask_", "--expires", "soon")).exit_code == 2
+            yes = await umbrella(*wide, "--remember", "session", "--expires", "1h")
+            assert yes.exit_code == 0, yes.stderr
+            assert "allowed (session, for 1 h)" in yes.stdout
+            right = yes.stdout.split("umbrella caps revoke ")[1].split()[0]
+            async with asyncio.timeout(20):
+                while not (folder / "b.txt").exists():
+                    await asyncio.sleep(0.02)
+            (held,) = [
+                each
+                for each in (await client.request(ListCapabilities(limit=1000))).items
+                if each.metadata.get("approval_id")
+            ]
+            assert held.id.startswith(right) and held.resource_uri == pattern and held.expires_at is not None
+            assert (await umbrella("caps", "revoke", right)).exit_code == 0
+
+    with scripted_model([write("a.txt"), write("b.txt"), {"text": "Done."}]) as model:
+        asyncio.run(scenario(model.environ()))

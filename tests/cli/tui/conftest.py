@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from mcp_cli.attachment import Opened
 from mcp_cli.history import InputHistory
 from mcp_cli.invocation import Invocation
+from mcp_cli.remembering import ReplState
 from mcp_cli.tui.app import UmbrellaApp
 from mcp_core import Node, Settings
 from mcp_interface.client import ClientInfo
@@ -77,10 +78,17 @@ class Screen:
 
 @asynccontextmanager
 async def opened(
-    node: Node, *, resume: str | None = None, latest: bool = False, size: tuple[int, int] = (100, 32)
+    node: Node,
+    *,
+    resume: str | None = None,
+    latest: bool = False,
+    size: tuple[int, int] = (100, 32),
+    state: ReplState | None = None,
 ) -> AsyncIterator[Screen]:
     """Open a REPL over a node."""
-    app = UmbrellaApp(Invocation(), NodeOpener(node), InputHistory(), resume=resume, latest=latest)
+    app = UmbrellaApp(
+        Invocation(), NodeOpener(node), InputHistory(), resume=resume, latest=latest, state=state
+    )
     async with app.run_test(size=size) as pilot:
         screen = Screen(app, pilot, node)
         await screen.until(lambda: app.repl.status is not None)

@@ -1,12 +1,11 @@
 """What a person sees and does in the full-screen REPL."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mcp_interface.commands import CreateSession, ListApprovals, ListRefusals, ListSessions
+from mcp_interface.commands import ListApprovals, ListRefusals, ListSessions
 from scripted_model import scripted_model
 
 Open = Callable[..., Any]
@@ -17,20 +16,6 @@ def test_an_empty_screen_says_what_can_be_done_without_a_model(open_screen: Open
         async with open_screen(tmp_path) as screen:
             await screen.sees("/mcp add NAME", "/tools", "/agent spawn", "OPENAI_API_KEY")
             await screen.tells("new session · no model · profile careful · connected")
-
-    asyncio.run(scenario())
-
-
-def test_a_node_that_is_away_is_told_first_in_the_status_line(open_screen: Open, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with open_screen(tmp_path) as screen:
-            await screen.tells("connected")
-            screen.app.repl.attachment.state = "stopped"
-            screen.app.changed()
-            await screen.until(
-                lambda: screen.status.startswith("node stopped; send something to start it · ")
-            )
-            assert "connected" not in screen.status
 
     asyncio.run(scenario())
 
@@ -56,29 +41,9 @@ def test_a_message_without_a_model_is_answered_with_the_exact_remedy(
         async with open_screen(tmp_path) as screen:
             await screen.sends("hello [bold]there[/bold] \x1b[31m")
             await screen.sees(
-                "▌ hello [bold]there[/bold]", "no language model is configured", "→ set OPENAI_API_KEY"
+                "▌ hello [bold]there[/bold]", "no language model is configured", "→ ", "OPENAI_API_KEY"
             )
             assert "--resume session_" in screen.app.repl.farewell()
-
-    asyncio.run(scenario())
-
-
-def test_a_call_shows_a_card_and_a_denied_one_the_grant_that_helps(open_screen: Open, tmp_path: Path) -> None:
-    arguments = json.dumps({"path": str(tmp_path)})
-
-    async def scenario() -> None:
-        async with open_screen(tmp_path) as screen:
-            await screen.sends(f"/call fs list_directory {arguments}")
-            await screen.sees("● fs.list_directory", "node/")
-            await screen.sends("/agent spawn scout")
-            await screen.sees("nothing: every call is denied")
-            await screen.sends(f"/call fs list_directory {arguments} --as scout")
-            await screen.sees("⊘ fs.list_directory", "denied", "→ /grant agent_")
-            assert screen.text.count("may not list") == 1, "the error is not said twice"
-            await screen.sends(f"/grant scout mcp://fs/list{tmp_path} --expires 1h")
-            await screen.sees("take it back: /caps revoke")
-            await screen.sends(f"/call fs list_directory {arguments} --as scout")
-            await screen.until(lambda: screen.text.count("● fs.list_directory") == 2)
 
     asyncio.run(scenario())
 
@@ -313,6 +278,8 @@ def test_an_earlier_session_is_offered_and_resumed_in_full(open_on: Open, tmp_pa
                 await screen.sees("earlier: about fish", "/resume session_")
                 assert "▌ about fish" not in screen.text
                 await screen.sends("/resume")
+                await screen.until(lambda: len(screen.app.screen_stack) == 2 and screen.app.screen.marked)
+                await screen.pilot.press("enter")
                 await screen.sees("▌ about fish", "no language model")
                 await screen.sends("/profile open")
                 await screen.sees("profile is now open")
@@ -327,72 +294,6 @@ def test_an_earlier_session_is_offered_and_resumed_in_full(open_on: Open, tmp_pa
     asyncio.run(scenario())
 
 
-def test_a_long_session_is_opened_at_its_end_and_read_backwards(open_on: Open, tmp_path: Path) -> None:
-    from mcp_core import Node, Settings
-    from mcp_interface.commands import PostMessage
-
-    async def scenario() -> None:
-        async with Node(Settings.load(tmp_path / "node", {})) as node:
-            async with open_on(node) as screen:
-                request = screen.app.repl.attachment.request
-                session = await request(CreateSession(title="long"))
-                for number in range(100):
-                    await request(PostMessage(session_id=session.id, text=f"message {number}"))
-            async with open_on(node, latest=True) as screen:
-                await screen.sees("message 99")
-                assert "message 0\n" not in screen.text
-                pane = screen.app.pane
-                for _ in range(40):
-                    await screen.pilot.press("pageup")
-                    if "▌ message 0\n" in screen.text:
-                        break
-                await screen.sees("▌ message 0\n")
-                await screen.until(lambda: pane._first == 0)
-                await screen.pilot.press("x")
-                assert not pane._follow, "typing does not scroll"
-
-    asyncio.run(scenario())
-
-
-def test_a_resize_keeps_the_end_in_sight_and_clear_empties_the_screen(
-    open_screen: Open, tmp_path: Path
-) -> None:
-    async def scenario() -> None:
-        async with open_screen(tmp_path) as screen:
-            pane = screen.app.pane
-            await screen.sends("/help")
-            await screen.sees("keys")
-            for size in [(60, 20), (140, 50), (30, 12), (100, 30)]:
-                await screen.pilot.resize_terminal(*size)
-                await screen.until(lambda: pane.scroll_offset.y >= pane.max_scroll_y - 1)
-            await screen.sends("hello")
-            await screen.sees("▌ hello")
-            await screen.sends("/clear")
-            await screen.until(lambda: "hello" not in screen.text)
-            await screen.sends("again")
-            await screen.sees("▌ again")
-            assert "▌ hello" not in screen.text
-
-    asyncio.run(scenario())
-
-
-def test_results_open_and_fold(open_screen: Open, tmp_path: Path) -> None:
-    for number in range(30):
-        (tmp_path / f"file{number:02}").write_text("")
-
-    async def scenario() -> None:
-        async with open_screen(tmp_path) as screen:
-            await screen.sends(f"/call fs list_directory {json.dumps({'path': str(tmp_path)})}")
-            await screen.sees("file00", "more lines (Ctrl+O opens)")
-            assert "file29" not in screen.text
-            await screen.pilot.press("ctrl+o")
-            await screen.sees("file29")
-            await screen.pilot.press("ctrl+o")
-            await screen.until(lambda: "file29" not in screen.text)
-
-    asyncio.run(scenario())
-
-
 def test_ctrl_c_leaves_when_pressed_twice(open_screen: Open, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_screen(tmp_path) as screen:
@@ -400,33 +301,5 @@ def test_ctrl_c_leaves_when_pressed_twice(open_screen: Open, tmp_path: Path) -> 
             assert screen.app.is_running
             await screen.pilot.press("ctrl+c")
             await screen.until(lambda: not screen.app.is_running)
-
-    asyncio.run(scenario())
-
-
-def test_the_light_colours_draw_everything_again(open_screen: Open, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with open_screen(tmp_path) as screen:
-            await screen.sends("/help")
-            await screen.sees("keys")
-            before = screen.text
-            screen.app.theme = "umbrella-light"
-            await screen.pilot.pause()
-            assert screen.text == before
-
-    asyncio.run(scenario())
-
-
-def test_text_in_the_transcript_can_be_selected(open_screen: Open, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with open_screen(tmp_path) as screen:
-            await screen.sends("a sentence to copy")
-            await screen.sees("▌ a sentence to copy")
-            pane = screen.app.pane
-            pane.text_select_all()
-            await screen.pilot.pause()
-            assert "a sentence to copy" in (screen.app.screen.get_selected_text() or "")
-            await screen.pilot.press("ctrl+c")
-            assert screen.app.is_running
 
     asyncio.run(scenario())

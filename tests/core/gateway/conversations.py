@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mcp_core.gateway.state import SessionState, apply, check_allowed
 from mcp_interface.approval import Answer, Approval
+from mcp_interface.budget import Budget
 from mcp_interface.errors import Interrupted, WrongState
 from mcp_interface.events import (
     AgentJoined,
@@ -15,6 +16,7 @@ from mcp_interface.events import (
     ApprovalAsked,
     AssistantMessage,
     ExecutionChanged,
+    RetryAsked,
     SessionChanged,
     SessionCreated,
     SessionEnded,
@@ -25,6 +27,7 @@ from mcp_interface.events import (
     TurnEnded,
     TurnStarted,
     UserMessage,
+    WindowCompacted,
 )
 from mcp_interface.ids import (
     AgentId,
@@ -36,7 +39,7 @@ from mcp_interface.ids import (
     TurnId,
     new_id,
 )
-from mcp_interface.provider import ToolUse
+from mcp_interface.provider import ToolUse, Usage
 from mcp_interface.session import Limits
 from mcp_interface.store import Record
 from mcp_interface.testing import START, SeededEntropy
@@ -50,6 +53,7 @@ AGENT = AgentId(new_id("agent", ENTROPY))
 STEPS = (
     "say", "say", "turn", "turn", "answer", "answer", "call", "call", "queue", "done", "failed", "ask", "reply",
     "end turn", "change", "join", "suspend", "resume", "end",
+    "compact", "retry",
 )  # fmt: skip
 
 
@@ -125,7 +129,10 @@ class Writer:
                         agent_id=AGENT,
                         text=f"answer {number}",
                         tool_uses=[ToolUse(id=use, name="t", arguments={}) for use in uses],
-                        heard=self.state.spoken,
+                        heard=self.state.spoken - (pick == 9 and self.state.spoken > 1),
+                        stop=("end", "end", "length", "interrupted", "refused")[pick % 5],
+                        usage=Usage(input_tokens=number, output_tokens=1),
+                        cost=None if pick % 2 else 0.5,
                     )
                 ]
             case "call" | "queue":
@@ -148,8 +155,7 @@ class Writer:
                 status = ("completed", "cancelled", "failed", "interrupted")[pick % 4]
                 return [TurnEnded(timestamp=now, turn_id=turn.id, status=status)]
             case "change":
-                profile = ("locked", "ask", "careful", "open")[pick % 4]
-                return [SessionChanged(timestamp=now, profile=profile, model=f"m{number}", by=OWNER)]
+                return [self._change(pick)]
             case "join":
                 return [AgentJoined(timestamp=now, agent_id=AGENT)]
             case "suspend":
@@ -158,7 +164,22 @@ class Writer:
                 return [SessionResumed(timestamp=now, by=OWNER)]
             case "end" if pick == 0:
                 return [SessionEnding(timestamp=now, by=OWNER), SessionEnded(timestamp=now)]
+            case "compact":
+                return [WindowCompacted(timestamp=now, summary=f"sum {number}", replaced=pick + 1)]
+            case "retry":
+                return [RetryAsked(timestamp=now, by=OWNER)]
         return []
+
+    def _change(self, pick: int) -> SessionChanged:
+        return SessionChanged(
+            timestamp=self._now(),
+            profile=("locked", "ask", "careful", "open")[pick % 4],
+            model=f"m{self.number}",
+            system=f"s{self.number}" if pick % 2 else None,
+            strategy=("smart", "sliding")[pick % 2],
+            budget=Budget(max_tokens=self.number) if pick % 3 else None,
+            by=OWNER,
+        )
 
     def _approval(self, number: int) -> Approval:
         return Approval(

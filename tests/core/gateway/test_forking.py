@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from core.gateway.conversations import AGENT, OWNER, SESSION, conversations, fold, records_of
 from mcp_core.gateway.forking import cut, fork_of
 from mcp_core.gateway.state import apply
+from mcp_interface.budget import Spent
 from mcp_interface.errors import CallerMistaken, StorageCorrupt
 from mcp_interface.events import (
     AgentJoined,
@@ -43,7 +44,10 @@ def test_at_every_event_of_any_conversation_a_fork_equals_its_parent(events: lis
         if parent.turn is None:
             assert child.heard == parent.heard
         assert parent.session is not None and child.session is not None
-        for name in ("title", "profile", "model", "message_count", "limits", "created_by"):
+        assert (child.summarized, child.left_out) == (parent.summarized, parent.left_out)
+        assert child.session.spent == Spent()  # it was paid in the parent
+        copied = ("title", "profile", "model", "system", "strategy", "limits", "created_by")
+        for name in (*copied, "message_count"):
             assert getattr(child.session, name) == getattr(parent.session, name)
         assert child.session.id == FORK and not child.session.agents and not child.session.busy
         assert child.session.status in {"initializing", "active"}

@@ -32,6 +32,9 @@ class Forgetful:
     async def remove(self, name: str) -> None:
         raise NotFound(f"there is no server {name!r}")
 
+    async def restart(self, name: str) -> ServerStatus:
+        raise NotFound(f"there is no server {name!r}")
+
     def statuses(self) -> list[ServerStatus]:
         return []
 

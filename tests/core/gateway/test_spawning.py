@@ -368,7 +368,7 @@ def test_an_agent_that_could_not_begin_is_ended_with_its_rights(
                     await real(*_)
                 raise StorageUnavailable("the disk is gone", "mend it")
 
-            place, name = (house.sessions, "join") if step == "join" else (house.agents, "_learn")
+            place, name = (house.sessions, "join") if step == "join" else (house.agents._endowing, "learn")
             real = getattr(place, name)
             monkeypatch.setattr(place, name, ended)
             wishes = [Wish(resource_uri=TOOLS), Wish(resource_uri=NEAR)]

@@ -76,6 +76,7 @@ from mcp_interface.commands import (
     RebuildStorage,
     RedeemLogin,
     RemoveServer,
+    RestartServer,
     ResumeSession,
     RevokeCapability,
     SendMessage,
@@ -86,6 +87,16 @@ from mcp_interface.commands import (
     SuspendSession,
     VerifyAudit,
     VerifyStorage,
+)
+from mcp_interface.conversing import (
+    CompactWindow,
+    GetUsage,
+    GetWindow,
+    ImportedMessage,
+    ImportSession,
+    ListModels,
+    RetryTurn,
+    SearchMessages,
 )
 from mcp_interface.errors import LoginRequired, NotFound, NotPermitted, OurBug
 from mcp_interface.execution import (
@@ -107,6 +118,18 @@ from mcp_interface.observe import (
     ResendLost,
     WatchActor,
 )
+from mcp_interface.plan import CheckpointStep
+from mcp_interface.planning import (
+    AnswerStep,
+    ApprovePlan,
+    CancelPlan,
+    ChangePlan,
+    DraftPlan,
+    DryRunPlan,
+    GetPlan,
+    ListPlans,
+    Step,
+)
 from mcp_interface.question import Response
 from mcp_interface.reading import (
     Complete,
@@ -120,6 +143,7 @@ from mcp_interface.reading import (
 )
 from mcp_interface.secret import FinishLogin, ListSecrets, LoginServer, PutSecret, RemoveSecret
 from mcp_interface.server import ServerSpec
+from mcp_interface.team import CancelTask, GiveTask, ListTasks
 from strangers import ITEM, PROMPT, SECRET, Owned, with_a_stranger
 
 Make = Callable[[Owned], Command[Any]]
@@ -146,6 +170,10 @@ ASKED: Final[dict[type[Command[Any]], tuple[Make, Any]]] = {
     ForkSession: (lambda has: ForkSession(session_id=has.session), NotFound),
     ChangeSession: (lambda has: ChangeSession(session_id=has.session, title="x"), NotFound),
     PostMessage: (lambda has: PostMessage(session_id=has.session, text="hello"), NotFound),
+    RetryTurn: (lambda has: RetryTurn(session_id=has.session), NotFound),
+    CompactWindow: (lambda has: CompactWindow(session_id=has.session), NotFound),
+    GetWindow: (lambda has: GetWindow(session_id=has.session), NotFound),
+    GetUsage: (lambda has: GetUsage(session_id=has.session), NotFound),
     CancelTurn: (lambda has: CancelTurn(session_id=has.session), NotFound),
     ListApprovals: (lambda has: ListApprovals(), EMPTY),
     AnswerApproval: (
@@ -154,6 +182,7 @@ ASKED: Final[dict[type[Command[Any]], tuple[Make, Any]]] = {
     ),
     AddServer: (lambda has: AddServer(name="x", spec=ServerSpec(command="true")), NotPermitted),
     RemoveServer: (lambda has: RemoveServer(name="hidden"), NotPermitted),
+    RestartServer: (lambda has: RestartServer(name="hidden"), NotPermitted),
     ListServers: (lambda has: ListServers(), EMPTY),
     DiagnoseServer: (lambda has: DiagnoseServer(name="hidden"), NotPermitted),
     LoginServer: (lambda has: LoginServer(name="hidden", redirect_url="http://127.0.0.1/x"), NotPermitted),
@@ -195,6 +224,7 @@ ASKED: Final[dict[type[Command[Any]], tuple[Make, Any]]] = {
     GetStoredPrompt: (lambda has: GetStoredPrompt(name=PROMPT), NotFound),
     RenderPrompt: (lambda has: RenderPrompt(name=PROMPT), NotFound),
     ListPromptVersions: (lambda has: ListPromptVersions(name=PROMPT), NotFound),
+    ListModels: (lambda has: ListModels(), NotPermitted),
     ListStoredPrompts: (lambda has: ListStoredPrompts(), OWN),
     CountPrompts: (lambda has: CountPrompts(), OWN),
     CreateKey: (lambda has: CreateKey(name="x", principal_id=has.owner), NotPermitted),
@@ -207,6 +237,30 @@ ASKED: Final[dict[type[Command[Any]], tuple[Make, Any]]] = {
     AcceptTool: (lambda has: AcceptTool(server="hidden", tool="x", fingerprint="0"), NotPermitted),
     ListRefusals: (lambda has: ListRefusals(), EMPTY),
     ForgetRefusal: (lambda has: ForgetRefusal(principal_id=has.owner, fingerprint="0"), NOTHING),
+    SearchMessages: (lambda has: SearchMessages(text="hers"), EMPTY),
+    ImportSession: (
+        lambda has: ImportSession(messages=[ImportedMessage(role="user", content="mine")]),
+        NotPermitted,
+    ),
+    GiveTask: (lambda has: GiveTask(session_id=has.session, goal="x"), NotFound),
+    ListTasks: (lambda has: ListTasks(), EMPTY),
+    CancelTask: (lambda has: CancelTask(task_id=has.task), NotFound),
+    DraftPlan: (
+        lambda has: DraftPlan(
+            session_id=has.session, title="x", steps=[Step(work=CheckpointStep(question="?"))]
+        ),
+        NotFound,
+    ),
+    GetPlan: (lambda has: GetPlan(plan_id=has.plan), NotFound),
+    ListPlans: (lambda has: ListPlans(), EMPTY),
+    ChangePlan: (
+        lambda has: ChangePlan(plan_id=has.plan, steps=[Step(work=CheckpointStep(question="?"))]),
+        NotFound,
+    ),
+    DryRunPlan: (lambda has: DryRunPlan(plan_id=has.plan), NotFound),
+    ApprovePlan: (lambda has: ApprovePlan(plan_id=has.plan), NotFound),
+    AnswerStep: (lambda has: AnswerStep(plan_id=has.plan, answer="go_on"), NotFound),
+    CancelPlan: (lambda has: CancelPlan(plan_id=has.plan), NotFound),
     SpawnAgent: (lambda has: SpawnAgent(name="x"), NotPermitted),
     ListAgents: (lambda has: ListAgents(stopped=True), OWN),
     GetAgent: (lambda has: GetAgent(agent=has.agent), NotFound),

@@ -56,7 +56,7 @@ class Bench:
 
     def ask(self, completion: Completion = HI, **environ: str) -> list[Chunk]:
         async def collect() -> list[Chunk]:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):  # the SDK is loaded here, beside whatever else runs
                 return [chunk async for chunk in self.provider(**environ).stream(completion)]
 
         return asyncio.run(collect())
@@ -84,6 +84,26 @@ def test_text_streams_in_pieces_and_ends_with_usage(bench: Bench) -> None:
         TextChunk("Hel"),
         TextChunk("lo"),
         Finished(stop_reason="end", model=MODEL, usage=Usage(input_tokens=11, output_tokens=5)),
+    ]
+
+
+def test_input_from_the_cache_and_into_it_is_told_apart_and_part_of_all_input(bench: Bench) -> None:
+    bench.script({"text": "Hi", "usage": [1000, 5, 700, 200]})
+    end = bench.ask()[-1]
+    assert isinstance(end, Finished)
+    assert end.usage == Usage(input_tokens=1000, output_tokens=5, cached_tokens=700, cache_written_tokens=200)
+
+
+def test_what_an_endpoint_says_of_its_models_is_listed(bench: Bench) -> None:
+    fields = {"openai": {"max_model_len": 4096}, "anthropic": {"max_input_tokens": 4096, "max_tokens": 512}}
+    bench.script(
+        models=[{"id": "told", **fields[bench.vendor]}, {"id": "odd", "max_model_len": "many"}, "bare"]
+    )
+    listed = asyncio.run(bench.provider(**{f"{bench.vendor.upper()}_MODEL": ""}).listed())
+    assert [(info.name, info.context_tokens, info.default) for info in listed] == [
+        ("told", 4096, True),
+        ("odd", None, False),
+        ("bare", None, False),
     ]
 
 
@@ -236,7 +256,11 @@ def test_arguments_that_come_whole_are_read_and_cached_input_counts(only: Bench)
     assert only.ask() == [
         TextChunk("So: "),
         ToolUseChunk(ToolUse(id="a", name="fs__read_file", arguments={"path": "/a"})),
-        Finished(stop_reason="tool_use", model=MODEL, usage=Usage(input_tokens=321, output_tokens=7)),
+        Finished(
+            stop_reason="tool_use",
+            model=MODEL,
+            usage=Usage(input_tokens=321, output_tokens=7, cached_tokens=20, cache_written_tokens=300),
+        ),
     ]
 
 
@@ -277,6 +301,26 @@ def test_a_refusal_is_explained(bench: Bench, status: int, says: str, attempts: 
     assert "\x1b" not in error.message
     assert error.details["status"] == status
     assert len(bench.model.requests()) == attempts
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"status": 400, "code": "context_length_exceeded"},
+        {"status": 400, "error": "prompt is too long: 210000 tokens > 200000 maximum"},
+        {"status": 413, "code": "request_too_large"},
+        {"text": "", "error_after": 0, "code": "context_length_exceeded"},
+    ],
+)
+def test_what_is_too_long_for_the_model_is_told_apart_and_not_tried_again(
+    bench: Bench, refusal: dict[str, Any]
+) -> None:
+    bench.script({"text": "x", **refusal})
+    error = bench.refused()
+    assert error.details["kind"] == "too_long"
+    assert "compact" in error.remedy
+    assert bench.clock.slept == []
+    assert len(bench.model.requests()) == 1
 
 
 def test_too_many_requests_wait_as_asked_and_then_succeed(bench: Bench) -> None:

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from mcp_core.providers.addresses import shown_url
 from mcp_core.providers.attempts import BACKOFF, call_again
-from mcp_core.providers.failures import Endpoint, FailedRequest, Failure, clean, explain, shown_url
+from mcp_core.providers.failures import Endpoint, FailedRequest, Failure, clean, explain
 
 AT = Endpoint(vendor="openai", url="http://host/v1")
 SECRET = "sk-very-secret"
@@ -38,6 +39,36 @@ def test_a_failure_says_what_to_do(failure: Failure, says: str, remedy: str) -> 
         "status": failure.status,
         "model": "gpt",
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "too_long"),
+    [
+        (400, "This model's maximum context length is 4096 tokens. However, you requested 5000", True),
+        (400, "the request exceeds the available context size (4096 tokens)", True),
+        (400, "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000", True),
+        (400, "The prompt is longer than the maximum model length of 4096", True),
+        (500, "context size exceeded", True),
+        (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000", True),
+        (413, "", True),
+        (400, "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens", False),
+        (400, "temperature is not supported", False),
+        (401, "prompt is too long", False),
+        (429, "rate limit reached", False),
+    ],
+)
+def test_what_is_too_long_is_known_by_its_words(status: int, said: str, too_long: bool) -> None:
+    failure = Failure(kind="status", status=status, detail=said)
+    assert failure.too_long is too_long
+    assert (explain(failure, AT, "gpt", SECRET).details["kind"] == "too_long") is too_long
+    assert not (too_long and failure.transient)
+
+
+def test_a_refused_key_names_the_secret_of_that_very_endpoint() -> None:
+    refused = Failure(kind="status", status=401)
+    assert "umbrella secret set OPENAI_API_KEY/host" in explain(refused, AT, "gpt", SECRET).remedy
+    own = Endpoint(vendor="anthropic", url="https://api.anthropic.com")
+    assert explain(refused, own, "m", SECRET).remedy.endswith("umbrella secret set ANTHROPIC_API_KEY")
 
 
 def test_what_an_endpoint_says_is_shown_short_and_without_key_and_control_characters() -> None:

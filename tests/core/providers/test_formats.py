@@ -30,6 +30,8 @@ CONVERSATION = [
 ]
 TOOL = ToolSchema(name="read", description="Reads.", parameters={"type": "object", "properties": {}})
 
+KEPT = {"cache_control": {"type": "ephemeral"}}
+
 
 def test_openai_gets_each_result_as_a_message_and_errors_marked_in_the_text() -> None:
     completion = Completion(model="", system="Be brief.", messages=CONVERSATION, tools=[TOOL], max_tokens=7)
@@ -69,10 +71,10 @@ def test_anthropic_gets_alternating_roles_and_results_before_text() -> None:
         "model": "claude",
         "stream": True,
         "max_tokens": 7,
-        "system": "Be brief.",
-        "tools": [{"name": "read", "description": "Reads.", "input_schema": TOOL.parameters}],
+        "system": [{"type": "text", "text": "Be brief.", **KEPT}],
+        "tools": [{"name": "read", "description": "Reads.", "input_schema": TOOL.parameters, **KEPT}],
         "messages": [
-            {"role": "user", "content": [{"type": "text", "text": "Read both."}]},
+            {"role": "user", "content": [{"type": "text", "text": "Read both.", **KEPT}]},
             {
                 "role": "assistant",
                 "content": [
@@ -87,11 +89,61 @@ def test_anthropic_gets_alternating_roles_and_results_before_text() -> None:
                     {"type": "tool_result", "tool_use_id": "c_3a1", "content": "alpha"},
                     {"type": "tool_result", "tool_use_id": "c2", "content": "no such file", "is_error": True},
                     {"type": "text", "text": "And?"},
-                    {"type": "text", "text": "Hello?"},
+                    {"type": "text", "text": "Hello?", **KEPT},
                 ],
             },
         ],
     }
+
+
+def marks(value: object) -> int:
+    if isinstance(value, dict):
+        return ("cache_control" in value) + sum(marks(each) for each in value.values())
+    return sum(marks(each) for each in value) if isinstance(value, list) else 0
+
+
+@given(st.integers(0, 12), st.booleans(), st.booleans())
+def test_a_request_never_holds_more_marks_than_the_vendor_takes_and_the_next_one_finds_the_last(
+    turns: int, with_system: bool, with_tools: bool
+) -> None:
+    said = [
+        ChatMessage(role="assistant" if number % 2 else "user", text=f"m{number}")
+        for number in range(2 * turns + 1)
+    ]
+    more = [*said, ChatMessage(role="assistant", text="yes"), ChatMessage(role="user", text="go on")]
+
+    def written(messages: list[ChatMessage]) -> dict:
+        completion = Completion(
+            model="",
+            system="s" if with_system else "",
+            messages=messages,
+            tools=[TOOL, TOOL] if with_tools else [],
+        )
+        return anthropic_format.request(completion, "m")
+
+    now, later = written(said), written(more)
+    assert marks(now) <= 4
+    last = len(now["messages"]) - 1
+    assert "cache_control" in now["messages"][last]["content"][-1]
+    assert "cache_control" in later["messages"][last]["content"][-1], "what was kept is asked for"
+    assert marks(openai_format.request(Completion(model="", messages=said), "m", modern=True)) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "otherwise"),
+    [
+        ("gpt-5.2", False),
+        ("gpt-4o-mini", False),
+        ("o3", False),
+        ("gpt-4o-realtime-preview", True),
+        ("gpt-4o-mini-tts", True),
+        ("text-embedding-3-small", True),
+        ("whisper-1", True),
+        ("dall-e-3", True),
+    ],
+)
+def test_models_for_something_else_than_chat_are_known_by_their_names(name: str, otherwise: bool) -> None:
+    assert openai_format.speaks_otherwise(name) is otherwise
 
 
 def test_a_window_that_begins_with_the_assistant_is_opened_for_anthropic() -> None:

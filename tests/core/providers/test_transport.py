@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from mcp_core.providers.transport import http_client, is_loopback
+from mcp_core.providers.addresses import is_loopback
+from mcp_core.providers.transport import http_client
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from mcp_cli.slashes import BY_NAME, PROFILES, SLASHES, Kind, Slash, stands_alone
+from mcp_cli.slashes import BY_NAME, PROFILES, SLASHES, STRATEGIES, SWITCH, Kind, Slash, stands_alone
 from mcp_cli.untrusted import one_line
 from mcp_interface.offers import CATALOG, PromptInfo, ResourceTemplate, Suggestions
 from mcp_interface.reading import Complete
@@ -35,6 +35,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     resources: Mapping[str, str] = {}
     """By `SERVER:URI`."""
     families: Sequence[ResourceTemplate] = ()
+    models: Mapping[str, str] = {}
+    themes: Mapping[str, str] = {}
 
 
 class Completion(msgspec.Struct, frozen=True):
@@ -158,6 +160,10 @@ def _of_kind(kind: Kind, done: Sequence[str], known: Known) -> Mapping[str, str]
         "execution": known.executions,
         "prompt": {name: _about(info) for name, info in known.prompts.items()},
         "profile": PROFILES,
+        "model": known.models,
+        "strategy": STRATEGIES,
+        "switch": SWITCH,
+        "theme": known.themes,
         "format": {"md": "Markdown for people", "json": "every event, for programs"},
     }
     return choices.get(kind, {})

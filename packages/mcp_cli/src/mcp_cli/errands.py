@@ -14,10 +14,11 @@ from mcp_cli.naming import execution_id, find_question
 from mcp_cli.sheet import Prose, Shown
 from mcp_cli.slashes import in_repl
 from mcp_cli.untrusted import one_line
+from mcp_interface.approval import Approval
 from mcp_interface.clock import Clock
-from mcp_interface.commands import ListServers
+from mcp_interface.commands import ListApprovals, ListServers
 from mcp_interface.errors import CallerMistaken, NotFound, UmbrellaError
-from mcp_interface.events import QuestionAnswered, QuestionAsked
+from mcp_interface.events import ApprovalAnswered, ApprovalAsked, QuestionAnswered, QuestionAsked
 from mcp_interface.execution import AnswerQuestion, Execution, ListQuestions
 from mcp_interface.offers import CATALOG, PromptInfo, PromptResult
 from mcp_interface.question import Inquiry, InquiryKind, Question, Response
@@ -69,12 +70,15 @@ class Errands:
         self._desk = desk
         self.waiting: list[Question] = []
         """Open questions as last listed; those of the session on the screen are in its transcript, too."""
+        self.approvals: list[Approval] = []
+        """What waited to be allowed in any session when it was last listed."""
 
     # -- questions ----------------------------------------------------------------------------------------
 
     async def look(self) -> None:
         """Learn which questions are open, also those that were asked before this client came."""
         self.waiting = (await self._attachment.request(ListQuestions(limit=100))).items
+        self.approvals = (await self._attachment.request(ListApprovals(limit=100))).items
 
     def noticed(self, record: Record) -> None:
         """Keep what waits current while everything on the node is followed."""
@@ -83,6 +87,10 @@ class Errands:
                 self.waiting = [*(one for one in self.waiting if one.id != asked.id), asked]
             case QuestionAnswered(question_id=key):
                 self.waiting = [one for one in self.waiting if one.id != key]
+            case ApprovalAsked(approval=wanted):
+                self.approvals = [*(one for one in self.approvals if one.id != wanted.id), wanted]
+            case ApprovalAnswered(approval_id=settled):
+                self.approvals = [one for one in self.approvals if one.id != settled]
             case _:
                 return
         self._desk.changed()

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mcp_cli.transcript import (
-    EMPTY,
+from mcp_cli.passages import (
     Answered,
     Asked,
     Block,
@@ -12,11 +11,13 @@ from mcp_cli.transcript import (
     Remark,
     Said,
     ToolCard,
-    Transcript,
-    fold,
+    break_mark,
+    dollars,
+    result_text,
     told,
     verdict,
 )
+from mcp_cli.transcript import EMPTY, Transcript, fold
 from mcp_cli.untrusted import compact_json, one_line, printable, readable_json
 from mcp_interface.client import Client
 from mcp_interface.commands import ReadSession
@@ -52,8 +53,16 @@ def markdown(session: Session, transcript: Transcript) -> str:
         f"- begun: {session.created_at:%Y-%m-%d %H:%M} UTC",
         f"- profile: {session.profile}",
         f"- tokens: {transcript.input_tokens} in, {transcript.output_tokens} out",
+        *_costs(transcript),
     ]
     return "\n".join([*head, *(line for block in transcript.blocks for line in ("", *_lines(block)))]) + "\n"
+
+
+def _costs(transcript: Transcript) -> list[str]:
+    if not transcript.cost:
+        return []
+    more = f", and {transcript.unpriced} answers whose price is not known" if transcript.unpriced else ""
+    return [f"- cost: {dollars(transcript.cost)}{more}"]
 
 
 def _lines(block: Block) -> list[str]:
@@ -66,7 +75,7 @@ def _lines(block: Block) -> list[str]:
                 f"## {name}",
                 "",
                 printable(block.text),
-                *(["", "*(broke off here)*"] if block.cut else []),
+                *(["", f"*({mark})*"] if (mark := break_mark(block)) else []),
             ]
         case ToolCard():
             return _card(block)
@@ -76,14 +85,21 @@ def _lines(block: Block) -> list[str]:
         case Asked():
             return [f"> {_asked(block)}"]
         case Remark():
-            return [f"> {one_line(block.text)}" + (f" ({one_line(block.remedy)})" if block.remedy else "")]
+            head = f"> {one_line(block.text)}" + (f" ({one_line(block.remedy)})" if block.remedy else "")
+            return [head, *(f"> > {line}" for line in printable(block.more).split("\n") if block.more)]
 
 
 def _card(card: ToolCard) -> list[str]:
     name = f"{one_line(card.server)}.{one_line(card.tool)}"
-    lines = [f"### Tool {name}: {card.state}", "", *_fence(readable_json(card.arguments), "json")]
+    took = f", {card.seconds:.1f} s" if card.seconds is not None else ""
+    lines = [f"### Tool {name}: {card.state}{took}", ""]
+    if card.capability_id is not None:
+        lines += [f"by the right `{one_line(card.capability_id)}`", ""]
+    lines += _fence(readable_json(card.arguments), "json")
+    if card.preview is not None and card.preview.diff:
+        lines += ["", *_fence(printable(card.preview.diff), "diff")]
     if card.result is not None:
-        lines += ["", *_fence(printable(card.result.text))]
+        lines += ["", *_fence(printable(result_text(card.result)))]
     if card.error is not None:
         lines += [
             "",
@@ -120,7 +136,7 @@ def plain_block(block: Block) -> list[str]:
         case Said():
             return ["", f"> {line}" if (line := printable(block.text)) else ">"]
         case Answered():
-            return ["", printable(block.text) + ("  … (broke off here)" if block.cut else "")]
+            return ["", printable(block.text) + (f"  … ({mark})" if (mark := break_mark(block)) else "")]
         case ToolCard():
             return _plain_card(block)
         case Asked():
@@ -130,7 +146,8 @@ def plain_block(block: Block) -> list[str]:
             name = f"{one_line(approval.server)}.{one_line(approval.tool)}"
             return [f"? {name} {compact_json(approval.arguments, 80)}: {one_line(verdict(block))}"]
         case Remark():
-            return [f"! {one_line(block.text)}" + (f" ({one_line(block.remedy)})" if block.remedy else "")]
+            head = f"! {one_line(block.text)}" + (f" ({one_line(block.remedy)})" if block.remedy else "")
+            return [head, *(f"  {line}" for line in printable(block.more).split("\n") if block.more)]
 
 
 def _asked(block: Asked) -> str:
@@ -141,7 +158,7 @@ def _asked(block: Asked) -> str:
 
 def _plain_card(card: ToolCard) -> list[str]:
     head = f"* {one_line(card.server)}.{one_line(card.tool)} {compact_json(card.arguments, 80)}: {card.state}"
-    body = printable(card.result.text) if card.result is not None else ""
+    body = printable(result_text(card.result)) if card.result is not None else ""
     if card.error is not None:
         body = printable(card.error.message) + (
             f" ({printable(card.error.remedy)})" if card.error.remedy else ""

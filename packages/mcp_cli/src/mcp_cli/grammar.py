@@ -1,4 +1,7 @@
-"""Reads a line of the REPL: a message, a slash command of the registry, or a prompt to fill in. Pure: no node."""
+"""Reads a line of the REPL: a message, a slash command of the registry, a prompt to fill in, a command of the shell.
+
+Pure: no node.
+"""
 
 import json
 import shlex
@@ -39,6 +42,12 @@ class Fill(msgspec.Struct, frozen=True):
     """Its values: `name=value`, or values alone in the order of its arguments."""
 
 
+class Shell(msgspec.Struct, frozen=True):
+    """Run this command of the person's shell."""
+
+    line: str
+
+
 class Mistake(msgspec.Struct, frozen=True):
     """The line cannot be read."""
 
@@ -50,23 +59,30 @@ class Nothing(msgspec.Struct, frozen=True):
     """An empty line."""
 
 
-Parsed = Message | Order | Fill | Mistake | Nothing
+Parsed = Message | Order | Fill | Shell | Mistake | Nothing
 
 
 def parse(line: str) -> Parsed:
     """Read one submitted line or text; never raises.
 
-    A text that begins with `/` is a command, or with `/SERVER:` a prompt; `//` begins a message that starts with
-    one slash.
+    A text that begins with `/` is a command, or with `/SERVER:` a prompt; `!` begins a command of the shell; `//`
+    and `!!` begin a message that starts with one of them.
     """
     text = line.strip()
     if not text:
         return Nothing()
-    if text.startswith("//"):
+    if text.startswith(("//", "!!")):
         return Message(text[1:])
+    if text.startswith("!"):
+        return _shell(text[1:].strip())
     if not text.startswith("/"):
         return Message(text)
     return _command(text[1:])
+
+
+def _shell(line: str) -> Shell | Mistake:
+    remedy = "write for example !ls; to send it as a message, begin with !!"
+    return Shell(line) if line else Mistake("! runs a command of your shell, and there is none", remedy)
 
 
 def _command(text: str) -> Parsed:
@@ -76,7 +92,7 @@ def _command(text: str) -> Parsed:
     slash = BY_NAME.get(name.lower())
     if slash is None and ":" not in name:
         return _unknown(name)
-    words = _call_words(rest) if slash is not None and slash.name == "call" else _words(rest)
+    words = _words(rest) if slash is None else _words_of(slash, rest)
     if isinstance(words, Mistake):
         return words
     return fill(name, words) if slash is None else _order(slash, words)
@@ -109,11 +125,20 @@ def _order(slash: Slash, words: list[str]) -> Order | Mistake:
 
 
 def _unknown(name: str) -> Mistake:
-    near = get_close_matches(name.lower(), BY_NAME, n=3, cutoff=0.5) or [
-        known for known in BY_NAME if name and known.startswith(name.lower())
-    ]
+    typed = name.lower()
+    near = (
+        get_close_matches(typed, BY_NAME, n=3, cutoff=0.75)
+        or get_close_matches(typed, BY_NAME, n=3, cutoff=0.5)
+        or [known for known in BY_NAME if typed and known.startswith(typed)]
+    )
     guess = f"did you mean {' or '.join(f'/{known}' for known in near)}?" if near else "see /help."
     return Mistake(f"there is no command /{name}", f"{guess} To send it as a message, begin with //")
+
+
+def _words_of(slash: Slash, rest: str) -> list[str] | Mistake:
+    if slash.raw:
+        return [rest.strip()] if rest.strip() else []
+    return _call_words(rest) if slash.name == "call" else _words(rest)
 
 
 def _words(text: str) -> list[str] | Mistake:

@@ -33,6 +33,11 @@ class InputHistory:
             self._save(text)
         self._place, self._draft = len(self._inputs), ""
 
+    @property
+    def latest(self) -> list[str]:
+        """Inputs, latest first."""
+        return self._inputs[::-1]
+
     def earlier(self, current: str) -> str | None:
         """Step back; keeps what was being typed. None at the oldest."""
         if self._place == 0:

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from mcp_cli.sheet import Shown
+from mcp_interface.budget import Budget
 from mcp_interface.client import Client
 from mcp_interface.clock import Clock, SystemClock
 
@@ -67,6 +68,10 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock = msgspec.field(default_factory=SystemClock)
     runner: Runner | None = None
     """None: the shell."""
+    model: str = ""
+    """REPL: of sessions that begin in it; empty is the node's default."""
+    budget: Budget = Budget()
+    """REPL: as well."""
 
 
 def invocation(ctx: click.Context) -> Invocation:

@@ -25,21 +25,28 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "audit": ("audit", "Read and check the audit trail."),
     "call": ("call", "Call one tool through the whole path."),
     "caps": ("caps", "List, revoke and explain capabilities."),
+    "chat": ("chat", "Talk with the assistant: the REPL."),
+    "completion": ("completion", "Print the script that completes words in your shell."),
+    "config": ("config", "Show, edit and check settings."),
     "doctor": ("doctor", "Check this installation and its node."),
     "executions": ("executions", "Look at tool calls, wait for them, cancel them."),
     "grant": ("grant", "Hand an agent a right."),
     "key": ("key", "Make, list and revoke API keys."),
     "logs": ("logs", "Show the node's log."),
     "mcp": ("mcp", "Add, list and remove MCP servers."),
+    "models": ("models", "List models, and show what is known of one."),
     "node": ("node", "Start, stop and inspect the node."),
     "observe": ("observe", "The live tree of the node's actors."),
+    "plan": ("plan", "Lay work out, look what it would do, approve it, follow it."),
     "prompt": ("prompt", "Keep templates with their versions, and render them."),
     "questions": ("questions", "See and answer what tools want to know."),
     "resource": ("resource", "Keep texts, files and pages; read what servers offer."),
     "secret": ("secret", "Keep secrets for MCP servers, encrypted."),
-    "sessions": ("sessions", "List, show, export, fork, suspend and end sessions."),
+    "sessions": ("sessions", "List, search, export, import, fork and end sessions."),
     "storage": ("storage", "Look at the journal and check it."),
+    "task": ("task", "Give tasks to agents, list and cancel them."),
     "tools": ("tools", "See tools, and which changed since they were allowed."),
+    "usage": ("usage", "What models have used, and what it cost."),
     "version": ("version", "Print the versions."),
 }
 """Command by name: the module in `commands/` that holds it, and its line in the help."""
@@ -58,11 +65,22 @@ class Umbrella(click.Group):
         """Import and return one command; None when there is none of that name."""
         if cmd_name in COMMANDS:
             module = import_module(f"mcp_cli.commands.{COMMANDS[cmd_name][0]}")
-            return _command(module.command)
+            found = _command(module.command)
+            return _completing(cmd_name, found) if ctx.resilient_parsing else found
         point = _entry_points().get(cmd_name)
         if point is not None:
             return _command(point.load())
         return _absent(cmd_name) if cmd_name in ABSENT else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete names of commands from the table, without importing any of them, and options."""
+        from click.shell_completion import CompletionItem
+
+        lines = self._lines()
+        found = [
+            CompletionItem(name, help=lines[name]) for name in sorted(lines) if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -74,6 +92,10 @@ class Umbrella(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(self._lines().items()))
+
+    def _lines(self) -> dict[str, str]:
         lines = {name: text for name, (_, text) in COMMANDS.items()}
         lines |= {name: text for name, (_, text) in ABSENT.items()}
         lines |= {
@@ -81,8 +103,7 @@ class Umbrella(click.Group):
             for name, point in _entry_points().items()
             if name not in lines
         }
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(lines.items()))
+        return lines
 
     def main(
         self,
@@ -161,6 +182,13 @@ def _command(found: Any) -> click.Command:
     return found
 
 
+def _completing(name: str, found: click.Command) -> click.Command:
+    """Only somebody who presses Tab wants the names that a node knows."""
+    from mcp_cli.commands.completion import dress
+
+    return dress(found, (name,))
+
+
 def _absent(name: str) -> click.Command:
     distribution, text = ABSENT[name]
 
@@ -203,9 +231,9 @@ def cli(
         return
     if latest and resume:
         raise click.UsageError("--continue and --resume exclude each other", ctx)
-    from mcp_cli.opening import open_repl
+    from mcp_cli.commands.chat import talk
 
-    ctx.exit(open_repl(ctx.obj, resume=resume, latest=latest, plain=plain))
+    ctx.exit(talk(ctx.obj, resume=resume, latest=latest, plain=plain, model=None))
 
 
 def main() -> None:

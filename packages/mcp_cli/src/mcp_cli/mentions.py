@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 _MARK: Final = re.compile(r'(?<![\w@])@(?:(?P<literal>@)|"(?P<quoted>[^"\n]+)"|(?P<bare>[^\s"@]\S*))')
-_START: Final = re.compile(r"(?<![\w@])@")
+START: Final = re.compile(r"(?<![\w@])@")
+"""Where a mention may begin."""
 _ENDING: Final = ".,;:!?)]}>'\""
 """What may stand behind a mention without being part of it."""
 
@@ -72,4 +73,4 @@ def _resource(name: str, servers: Collection[str]) -> Mention | None:
 
 def escaped(text: str) -> str:
     """Text that mentions nothing when it is read."""
-    return _START.sub("@@", text)
+    return START.sub("@@", text)

@@ -30,13 +30,17 @@ from mcp_interface.ids import (
     ApprovalId,
     CapabilityId,
     ExecutionId,
+    PlanId,
     PrincipalId,
     SessionId,
     is_id,
     is_principal,
 )
+from mcp_interface.planning import ListPlans
 from mcp_interface.question import Question
 from mcp_interface.session import Session
+from mcp_interface.task import Task
+from mcp_interface.team import ListTasks
 
 T = TypeVar("T")
 MOST: Final = 10_000
@@ -87,6 +91,8 @@ _LISTS: Final = {
     "approval": "approvals list",
     "execution": "executions list",
     "question": "questions list",
+    "plan": "plan list",
+    "task": "task list",
 }
 
 
@@ -171,6 +177,25 @@ async def execution_id(client: Client, text: str) -> ExecutionId:
         return ExecutionId(text)
     calls = await collect(client, ListExecutions(limit=1000))
     return _choose("execution", text, calls, lambda call: call.id, lambda _: "").id
+
+
+async def find_task(client: Client, text: str) -> Task:
+    """Find a task by its id, unique name or unique prefix, among those that are listed.
+
+    Raises:
+        NotFound: No task fits.
+        CallerMistaken: Several fit.
+    """
+    found = await collect(client, ListTasks(limit=1000))
+    return _choose("task", text, found, lambda task: task.id, lambda task: task.name)
+
+
+async def plan_id(client: Client, text: str) -> PlanId:
+    """Return the id of a plan from its id, its unique title, or a unique prefix among the latest."""
+    if is_id("plan", text):
+        return PlanId(text)
+    plans = await collect(client, ListPlans(limit=1000))
+    return _choose("plan", text, plans, lambda plan: plan.id, lambda plan: plan.title).id
 
 
 async def find_refusals(client: Client, text: str) -> list[Refusal]:

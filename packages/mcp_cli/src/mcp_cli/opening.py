@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from mcp_cli import terminal
@@ -10,6 +11,7 @@ from mcp_cli.attachment import DoorOpener
 from mcp_cli.headless import guarded
 from mcp_cli.history import InputHistory
 from mcp_cli.invocation import Invocation
+from mcp_cli.remembering import Kept, ReplState
 
 
 def wants_lines() -> bool:
@@ -23,16 +25,27 @@ def wants_lines() -> bool:
 
 def open_repl(invocation: Invocation, *, resume: str | None, latest: bool, plain: bool) -> int:
     """Run the REPL until the person leaves; returns the exit code."""
+    from mcp_cli import configuring
+
     opener = DoorOpener(invocation)
+    place, ui = _place(invocation), configuring.load().ui
+    usual = Kept(theme=ui.theme, mouse=ui.mouse, notify=ui.notifications)
+    state = ReplState(place / "repl_state", usual)
     if plain or wants_lines():
         from mcp_cli.plain import run_plain
 
-        return guarded(invocation, lambda: asyncio.run(run_plain(invocation, opener, resume, latest)))
+        lines = partial(run_plain, invocation, opener, resume, latest, state=state)
+        return guarded(invocation, lambda: asyncio.run(lines()))
     from mcp_cli.tui.app import UmbrellaApp
 
-    light = os.environ.get("UMBRELLA_THEME", "") == "light"
     app = UmbrellaApp(
-        invocation, opener, InputHistory(_history(invocation)), resume=resume, latest=latest, light=light
+        invocation,
+        opener,
+        InputHistory(place / "repl_history"),
+        resume=resume,
+        latest=latest,
+        theme=os.environ.get("UMBRELLA_THEME", ""),
+        state=state,
     )
     app.run()
     farewell = app.repl.farewell()
@@ -61,7 +74,7 @@ def open_observer(invocation: Invocation) -> int:
     return guarded(invocation, lambda: asyncio.run(whole()))
 
 
-def _history(invocation: Invocation) -> Path:
+def _place(invocation: Invocation) -> Path:
     from mcp_core import Settings
 
-    return Settings.load(invocation.data_dir).data_dir / "repl_history"
+    return Settings.load(invocation.data_dir).data_dir

@@ -6,20 +6,23 @@ finished. With input from a pipe it waits for each turn before it reads on, and 
 
 import asyncio
 import sys
+from datetime import datetime
 from typing import Final, TextIO
 
-from mcp_cli import terminal
+from mcp_cli import rights, terminal
 from mcp_cli.attachment import Opener
+from mcp_cli.diffing import FOLDED, preview_lines
 from mcp_cli.exporting import plain_block
 from mcp_cli.interview import answer_by_lines, ask_by_lines
 from mcp_cli.invocation import Invocation
 from mcp_cli.lines import Lines
 from mcp_cli.questioning import asked, how_to_answer, opening_lines
+from mcp_cli.remembering import ReplState
 from mcp_cli.repl import Repl, first_steps
 from mcp_cli.sheet import Shown
 from mcp_cli.slashes import in_repl
 from mcp_cli.transcript import Answered, Asked, Block, Permission, ToolCard
-from mcp_cli.untrusted import one_line, printable, readable_arguments, revealed
+from mcp_cli.untrusted import one_line, printable, revealed
 from mcp_interface.approval import Approval
 from mcp_interface.errors import CallerMistaken, ErrorBody, UmbrellaError
 from mcp_interface.ids import ExecutionId
@@ -83,10 +86,10 @@ class PlainFace:
         for question in repl.transcript.approvals:
             if question.id not in self._asked:
                 self._asked.add(question.id)
-                text = "\n".join(question_lines(question))
+                text = "\n".join(question_lines(question, repl.invocation.clock.now()))
                 terminal.say(
                     f"{text}\n  answer: /approvals allow {question.id}  or  /approvals deny {question.id}"
-                    "  (--remember session|always, --any-arguments; --reason TEXT, --never)"
+                    "  (--remember session|always, --any-arguments, --pattern URI, --expires 1h; --reason TEXT, --never)"
                 )
         for wanted in repl.questions:
             if wanted.id not in self._asked:
@@ -226,13 +229,25 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def question_lines(question: Approval) -> list[str]:
-    """Say what is asked, with all the arguments and nothing invisible."""
+def question_lines(question: Approval, now: datetime) -> list[str]:
+    """Say what is asked, with all the arguments, what it would change, and nothing invisible."""
     name = one_line(revealed(f"{question.server}.{question.tool}"))
-    arguments = readable_arguments(question.arguments).split("\n")
+    who = f" for {one_line(revealed(question.agent_name))}" if question.agent_name else ""
+    lines = [line.text for line in rights.argument_lines(question)]
+    if question.preview is not None:
+        shown = preview_lines(question.preview, FOLDED)
+        lines += ["would change, as of now:", *(f"  {line.text}" for line in shown)]
+    lines += [f"also touches {uri}" for uri in rights.also_touched(question)]
+    lines += [
+        f"last time {line}" if not at else line
+        for at, line in enumerate(rights.precedent_lines(question, now))
+    ]
+    wider = rights.wider_patterns(question)
+    lines += [f"or to all of: {revealed(uri)}" for uri in wider]
     return [
-        f"? {name} needs {revealed(question.resource_uri)}: {one_line(question.reason)}",
-        *(f"    {line}" for line in arguments),
+        f"? {name}{who} needs {revealed(question.resource_uri)}: {one_line(question.reason)}",
+        f"    it {rights.effect(question).text}; the question ends {rights.ending(question, now).text}",
+        *(f"    {line}" for line in lines),
     ]
 
 
@@ -256,7 +271,12 @@ def _finished(block: Block) -> bool:
 
 
 async def run_plain(
-    invocation: Invocation, opener: Opener, resume: str | None, latest: bool, source: TextIO | None = None
+    invocation: Invocation,
+    opener: Opener,
+    resume: str | None,
+    latest: bool,
+    source: TextIO | None = None,
+    state: ReplState | None = None,
 ) -> int:
     """Run the REPL on lines; returns the exit code.
 
@@ -264,7 +284,7 @@ async def run_plain(
         UmbrellaError: The session to begin with cannot be looked at; what is read would go to another one.
     """
     face = PlainFace(source or sys.stdin)
-    repl = Repl(opener, invocation, face)
+    repl = Repl(opener, invocation, face, state)
     face.repl = repl
     running = asyncio.create_task(repl.attachment.run())
     try:
@@ -276,10 +296,11 @@ async def run_plain(
             face.show(first_steps(repl.status))
         await repl.open(resume, latest)
         await repl.storage.look()
-        watching = asyncio.create_task(repl.storage.run())
+        watching = asyncio.gather(repl.storage.run(), repl.survey.run())
         try:
             await face.read()
         finally:
+            repl.saw()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
     finally:

@@ -198,28 +198,6 @@ def outcome(result: ToolResult) -> Prose:
     return Prose(printable(text) or "(no output)", "bad" if result.is_error else "plain")
 
 
-def agents(page: Page[AgentRecord], now: datetime) -> Sheet:
-    """List agents."""
-    rows = [
-        row(
-            Cell(short(agent.id), "accent"),
-            Cell(one_line(agent.name, 30), "strong"),
-            agent.type,
-            toned(agent.state),
-            str(len(agent.capabilities)),
-            Cell(short(agent.session_id) if agent.session_id else "", "dim"),
-            Cell(ago(agent.started_at, now), "dim"),
-        )
-        for agent in page.items
-    ]
-    return Sheet(
-        columns=("agent", "name", "type", "state", "#rights", "session", "started"),
-        rows=rows,
-        empty="no agents; start one: umbrella agent spawn NAME",
-        note=more(page),
-    )
-
-
 def agent(record: AgentRecord, held: Sequence[Capability], now: datetime) -> Facts:
     """One agent and what it holds."""
     rights = "\n".join(

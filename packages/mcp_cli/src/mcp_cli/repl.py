@@ -10,37 +10,42 @@ import contextlib
 import io
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, get_args
+from typing import Final, Protocol
 
 import click
+import msgspec
 
+from mcp_cli import shelling
 from mcp_cli.attachment import Attachment, Opener, State
-from mcp_cli.commands.sessions import version_before, write
 from mcp_cli.completing import Known
 from mcp_cli.errands import Desk, Errands
-from mcp_cli.exporting import document, markdown, plain_lines, read_records, transcript_of
-from mcp_cli.grammar import Fill, Message, Mistake, Order, Parsed, parse
+from mcp_cli.exporting import read_records, transcript_of
+from mcp_cli.grammar import Fill, Message, Mistake, Order, Parsed, Shell, parse
 from mcp_cli.invocation import Invocation, Job, Outcome
-from mcp_cli.naming import find_session, latest_session, short
-from mcp_cli.sheet import Cell, Facts, Prose, Sheet, facts, row
-from mcp_cli.slashes import KEYS, PROFILES, groups
-from mcp_cli.terminal import json_document
+from mcp_cli.local import LOCAL
+from mcp_cli.naming import find_session, latest_session
+from mcp_cli.remembering import ReplState
+from mcp_cli.sheet import Cell, Facts, Prose
+from mcp_cli.slashes import BY_NAME
+from mcp_cli.staging import Stage
+from mcp_cli.statusline import Beyond
+from mcp_cli.surveying import Survey
 from mcp_cli.transcript import EMPTY, ToolCard, Transcript, fold
 from mcp_cli.untrusted import one_line, printable
 from mcp_cli.watching import StorageWatch
 from mcp_interface.client import Notice
+from mcp_interface.codec import encode_json
 from mcp_interface.commands import (
     CancelTurn,
     ChangeSession,
     CreateSession,
-    ForkSession,
     GetSession,
     GetStatus,
     NodeStatus,
     PostMessage,
     ResumeSession,
-    SuspendSession,
 )
+from mcp_interface.conversing import ListModels
 from mcp_interface.errors import (
     CallerMistaken,
     DeadlineExceeded,
@@ -52,14 +57,19 @@ from mcp_interface.errors import (
 )
 from mcp_interface.events import TurnEnded
 from mcp_interface.ids import SessionId
+from mcp_interface.provider import ModelInfo
 from mcp_interface.question import Question
-from mcp_interface.session import Profile, Session
+from mcp_interface.session import Limits, Profile, Session, Strategy
 from mcp_interface.store import Record
 
 TITLE: Final = 60
 _AWAY: Final = {"lost": "looking for it again…", "stopped": "your next input starts it"}
 SETTLE_S: Final = 1.0
 """Seconds in which the card of a failed call shows up, so that its error is not said twice."""
+MODELS_KEPT_S: Final = 60.0
+"""Seconds for which names of models are not asked for again."""
+MODELS_ANSWER_S: Final = 5.0
+MEANWHILE: Final = "── meanwhile ──"
 
 
 class Face(Desk, Protocol):
@@ -104,16 +114,26 @@ class _Collector:
 class Repl:
     """What a REPL knows and does."""
 
-    def __init__(self, opener: Opener, invocation: Invocation, face: Face) -> None:
+    def __init__(
+        self, opener: Opener, invocation: Invocation, face: Face, state: ReplState | None = None
+    ) -> None:
         self.invocation = invocation
+        self.state = state or ReplState()
         self.face = face
+        self._stage = face if isinstance(face, Stage) else None
         self.attachment = Attachment(opener, invocation.clock, self)
         self.storage = StorageWatch(self.attachment, invocation.clock, face.show, face.changed)
         self.errands = Errands(self.attachment, invocation.clock, face)
         self.transcript: Transcript = EMPTY
         self.session_id: SessionId | None = None
         self.profile: Profile = "careful"
-        self.model = ""
+        self.model = invocation.model
+        self.system = ""
+        self.strategy: Strategy = "smart"
+        self.budget = invocation.budget
+        self.beyond = Beyond()
+        """What the status line shows beside the transcript."""
+        self.survey = Survey(self)
         self.status: NodeStatus | None = None
         self.earlier: Session | None = None
         """The session that could be resumed."""
@@ -121,38 +141,27 @@ class Repl:
         self._attached = False
         self._excused = False
         """Whether it was said why there is no node to begin with."""
+        self._models: tuple[ModelInfo, ...] = ()
+        self._models_until = float("-inf")
         self._posted = 0
         """Position of the latest message of ours."""
-        self._answered = 0
+        self.answered = 0
         """Position of the latest end of a turn."""
-        self._local: dict[str, Callable[[tuple[str, ...]], Any]] = {
-            "help": self._help,
-            "quit": self._quit,
-            "clear": self._clear,
-            "new": self._new,
-            "resume": self._resume,
-            "fork": self._fork,
-            "suspend": self._suspend,
-            "history": self._history,
-            "export": self._export,
-            "model": self._model,
-            "profile": self._profile,
-            "cancel": self._cancel,
-            "prompt": self.errands.prompt,
-            "answer": self._answer,
-        }
 
     # -- what the attachment tells ------------------------------------------------------------------------
 
     def noticed(self, session_id: SessionId | None, notice: Notice) -> None:
         """Fold a notice into the picture of the session."""
+        if isinstance(notice, Record) and self._stage is not None:
+            self._stage.happened(notice.event)
         if session_id is None and isinstance(notice, Record):
             self.errands.noticed(notice)
         if session_id is None or session_id != self.session_id:
             return
         self.transcript = fold(self.transcript, notice)
         if isinstance(notice, Record) and isinstance(notice.event, TurnEnded):
-            self._answered = notice.position
+            self.answered = notice.position
+            self.saw()
         self._moved.set()
         self.face.changed()
 
@@ -186,9 +195,9 @@ class Repl:
             UmbrellaError: There is no such session, or it cannot be looked at.
         """
         if resume is not None:
-            await self._go_on(await find_session(await self.attachment.client(), resume))
+            await self.go_on(await find_session(await self.attachment.client(), resume))
         elif latest:
-            await self._go_on(await latest_session(await self.attachment.client()))
+            await self.go_on(await latest_session(await self.attachment.client()))
 
     async def submit(self, line: str) -> None:
         """Do what a line says; errors are shown, never raised."""
@@ -203,6 +212,8 @@ class Repl:
                     await self.errands.fill(parsed)
                 case Order():
                     await self._order(parsed)
+                case Shell():
+                    await self._shell(parsed, line)
                 case Mistake():
                     self.face.complain(
                         ErrorBody(code="invalid_input", message=parsed.message, remedy=parsed.remedy)
@@ -233,7 +244,7 @@ class Repl:
     @property
     def awaits_answer(self) -> bool:
         """Whether a message was posted whose turn has not ended."""
-        return self._posted > self._answered or self.transcript.working is not None
+        return self._posted > self.answered or self.transcript.working is not None
 
     async def _ensure(self, title: str) -> SessionId:
         """Return the session, which begins now when there was none."""
@@ -245,47 +256,108 @@ class Repl:
                 profile=self.profile,
                 model=self.model,
                 metadata={"cwd": str(Path.cwd()), "client": "repl"},
+                limits=Limits(budget=self.budget),
+                system=self.system,
             )
         )
-        self._attend(session.id)
+        self.attend(session.id)
+        if self.strategy != session.strategy:
+            await self.attachment.request(ChangeSession(session_id=session.id, strategy=self.strategy))
         return session.id
 
-    def _attend(self, session_id: SessionId | None, picture: Transcript = EMPTY) -> None:
+    def attend(self, session_id: SessionId | None, picture: Transcript = EMPTY) -> None:
+        """Look at another session, or at none; the picture is what is known of it already."""
+        self.saw()
         self.session_id, self.transcript = session_id, picture
-        self._posted = self._answered = 0
+        self._posted = self.answered = 0
         self.attachment.attend(session_id, picture.position)
         self.face.changed()
 
-    async def _look_at(self, session: Session) -> None:
-        self.profile, self.model = session.profile, session.model
+    def saw(self) -> None:
+        """Remember how far the session on the screen was seen."""
+        if self.session_id is not None:
+            self.state.see(self.session_id, self.transcript.position)
+
+    async def look_at(self, session: Session) -> None:
+        """Show a session; a line stands before what happened since it was on this screen last."""
+        self.profile, self.model, self.system = session.profile, session.model, session.system
+        self.strategy, self.budget = session.strategy, session.limits.budget
         # Read at once and drawn once: following from the start would draw the past piece by piece.
         records = await read_records(await self.attachment.client(), session.id)
+        self.saw()  # this very session may be on the screen
+        seen = self.state.seen(session.id)
+        self.session_id, self.transcript = None, EMPTY
         self.face.opened()
-        self._attend(session.id, transcript_of(records))
+        picture = transcript_of([record for record in records if record.position <= seen])
+        known = len(picture.blocks)
+        if known:
+            self.transcript = picture
+        for record in records:
+            picture = fold(picture, record)
+        if 0 < known < len(picture.blocks):
+            self.face.changed()
+            self.face.show(Prose(MEANWHILE, "accent"))
+        self.attend(session.id, picture)
 
-    async def _go_on(self, session: Session) -> None:
+    async def go_on(self, session: Session) -> None:
         """Look at a session in order to take part in it."""
-        await self._look_at(session)
+        await self.look_at(session)
         if session.status in {"suspended", "error"}:
             await self.attachment.request(ResumeSession(session_id=session.id))
+
+    async def session(self) -> Session:
+        """Return the session on the screen.
+
+        Raises:
+            NotFound: There is none yet.
+        """
+        if self.session_id is None:
+            raise NotFound("there is no session yet", "say something, or /resume an earlier one")
+        return await self.attachment.request(GetSession(session_id=self.session_id))
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """Models to choose from; asked for once in a while, none when nobody answers."""
+        now = self.invocation.clock.monotonic()
+        if now >= self._models_until:
+            self._models_until = now + MODELS_KEPT_S
+            with contextlib.suppress(UmbrellaError):
+                found = await self.attachment.request(ListModels(), MODELS_ANSWER_S)
+                self._models = tuple(found)
+        return self._models
 
     # -- commands of the shell ----------------------------------------------------------------------------
 
     async def _order(self, order: Order) -> None:
-        local = self._local.get(order.slash.name)
+        local = LOCAL.get(order.slash.name)
         if local is not None:
-            await local(order.words)
+            await local(self, order.words)
             return
         if await self.errands.local(order, self.questions):
             return
-        words = [*order.slash.route, *order.words]
-        if order.slash.name == "call" and "--session" not in words and len(order.words) >= 2:
-            words += ["--session", await self._ensure(f"/call {' '.join(order.words[:2])}")]
+        if order.words == (order.slash.default,) and isinstance(self.face, Stage):
+            match order.slash.name:
+                case "caps" | "audit" as ledger:
+                    self.face.show_ledger(ledger)
+                    return
+        # what is one text is never an option, however it begins
+        words = [*order.slash.route, *(["--"] if order.slash.raw else []), *order.words]
+        if _belongs_here(order) and "--session" not in words:
+            words += ["--session", await self._ensure(f"/{order.slash.name} {' '.join(order.words[:2])}")]
         for job in self._read(words, order):
             if job.offline is not None and self.attachment.state in {"lost", "stopped"}:
                 await self._do(job, job.offline(), order)
             else:
                 await self._do(job, job.work(await self.attachment.client()), order)
+
+    async def _shell(self, wanted: Shell, typed: str) -> None:
+        """Run a command of the person's shell; what comes through a pipe is a message, as it always was."""
+        if not self.face.mentions:
+            await self.say(typed.strip())
+            return
+        given = encode_json(shelling.arguments(wanted.line, Path.cwd())).decode()
+        session_id = await self._ensure(typed)
+        words = ("shell", "run", "--json", given, "--session", session_id)
+        await self._order(Order(BY_NAME["call"], words))
 
     def _read(self, words: Sequence[str], order: Order) -> list[Job]:
         """Let the shell's own parser read the words; help and usage errors are shown."""
@@ -339,141 +411,10 @@ class Repl:
         except TimeoutError:
             return False
 
-    # -- commands of the REPL -----------------------------------------------------------------------------
-
-    async def _help(self, words: tuple[str, ...]) -> None:
-        if words:
-            await self._help_on(words)
-            return
-        for group, slashes in groups():
-            rows = [
-                row(Cell(f"/{one.name}", "accent"), one.summary, Cell(one.usage, "dim")) for one in slashes
-            ]
-            self.face.show(Sheet(columns=("", "", ""), rows=rows, title=group))
-        keys = [(name, Cell(text)) for name, text in KEYS.items()]
-        self.face.show(Facts(pairs=keys, title="keys", note="more on one of them: /help COMMAND"))
+    def remind(self) -> None:
+        """Say what can be done without a model, when there is none."""
         if self.status is not None and not self.status.model.ready:
             self.face.show(first_steps(self.status))
-
-    async def _help_on(self, words: tuple[str, ...]) -> None:
-        parsed = parse("/" + words[0].lstrip("/"))
-        if isinstance(parsed, Mistake) or not isinstance(parsed, Order):
-            raise CallerMistaken(f"there is no command {words[0]!r}", "see /help")
-        slash = parsed.slash
-        lines = [(sub.name, Cell(sub.summary)) for sub in slash.subs]
-        if slash.name == "profile":
-            lines = [(name, Cell(text)) for name, text in PROFILES.items()]
-        title = f"/{slash.name} {slash.usage}".rstrip()
-        self.face.show(Facts(pairs=lines, title=title, note=slash.summary))
-
-    async def _quit(self, words: tuple[str, ...]) -> None:
-        self.face.leave()
-
-    async def _clear(self, words: tuple[str, ...]) -> None:
-        self.face.clear()
-
-    async def _new(self, words: tuple[str, ...]) -> None:
-        self._attend(None)
-        self.face.opened()
-        self.face.show(Prose("a new session begins with your next message", "dim"))
-
-    async def _resume(self, words: tuple[str, ...]) -> None:
-        client = await self.attachment.client()
-        if words:
-            await self._go_on(await find_session(client, words[0]))
-        elif self.session_id is not None and self.transcript.suspended:
-            await self.attachment.request(ResumeSession(session_id=self.session_id))
-        else:
-            await self._go_on(await self._another())
-
-    async def _fork(self, words: tuple[str, ...]) -> None:
-        session = await self._session()
-        version = None
-        if words:
-            if not words[0].isdigit() or int(words[0]) < 1:
-                raise CallerMistaken(f"{words[0]!r} is not a number of messages", "write for example /fork 1")
-            records = await read_records(await self.attachment.client(), session.id)
-            version = version_before(records, int(words[0]))
-        made = await self.attachment.request(ForkSession(session_id=session.id, version=version))
-        await self._look_at(made)
-
-    async def _suspend(self, words: tuple[str, ...]) -> None:
-        session = await self._session()
-        await self.attachment.request(SuspendSession(session_id=session.id))
-
-    async def _another(self) -> Session:
-        """Return the latest session that is not the one on the screen."""
-        latest = await latest_session(await self.attachment.client())
-        if latest.id == self.session_id:
-            raise NotFound("this is the latest session", "choose another: /sessions, then /resume ID")
-        return latest
-
-    async def _history(self, words: tuple[str, ...]) -> None:
-        if words and not words[0].isdigit():
-            raise CallerMistaken(f"{words[0]!r} is not a number", "write for example /history 20")
-        count = int(words[0]) if words else 10
-        text = plain_lines(self.transcript, count).strip() if self.transcript.blocks else ""
-        self.face.show(Prose(text or "nothing was said yet", "dim"))
-
-    async def _export(self, words: tuple[str, ...]) -> None:
-        kind = words[0] if words else "md"
-        if kind not in {"md", "json"}:
-            raise CallerMistaken(f"{kind!r} is not a format", "write /export md or /export json")
-        session = await self._session()
-        records = await read_records(await self.attachment.client(), session.id)
-        path = Path(words[1] if len(words) > 1 else f"{short(session.id)}.{kind}").expanduser().absolute()
-        as_json = kind == "json"
-        text = (
-            json_document(document(session, records))
-            if as_json
-            else markdown(session, transcript_of(records))
-        )
-        write(path, text)
-        self.face.show(Prose(f"wrote {path}", "ok"))
-
-    async def _session(self) -> Session:
-        if self.session_id is None:
-            raise NotFound("there is no session yet", "say something, or /resume an earlier one")
-        return await self.attachment.request(GetSession(session_id=self.session_id))
-
-    async def _model(self, words: tuple[str, ...]) -> None:
-        if not words:
-            self.status = await self.attachment.request(GetStatus())
-            found = self.status.model
-            name = self.transcript.model or self.model or found.model
-            shown = Cell(printable(name), "ok") if found.ready else Cell("no model", "warn")
-            self.face.show(facts(("model", shown), ("from", found.provider), note=printable(found.hint)))
-            return
-        self.model = words[0]
-        if self.session_id is not None:
-            await self.attachment.request(ChangeSession(session_id=self.session_id, model=self.model))
-        else:
-            self.face.show(Prose(f"the next session uses {printable(self.model)}", "ok"))
-
-    async def _profile(self, words: tuple[str, ...]) -> None:
-        if not words:
-            current = self.transcript.profile if self.session_id is not None else self.profile
-            pairs = [
-                (name, Cell(text, "ok" if name == current else "dim")) for name, text in PROFILES.items()
-            ]
-            self.face.show(Facts(pairs=pairs, title=f"profile: {current}", note="change it: /profile NAME"))
-            return
-        chosen = next((name for name in get_args(Profile) if name == words[0]), None)
-        if chosen is None:
-            raise CallerMistaken(f"{words[0]!r} is not a profile", f"use one of {', '.join(PROFILES)}")
-        self.profile = chosen
-        if self.session_id is not None:
-            await self.attachment.request(ChangeSession(session_id=self.session_id, profile=chosen))
-        else:
-            self.face.show(Prose(f"profile {chosen}: the assistant {PROFILES[chosen]}", "ok"))
-        self.face.changed()
-
-    async def _answer(self, words: tuple[str, ...]) -> None:
-        await self.errands.answer(words, self.questions)
-
-    async def _cancel(self, words: tuple[str, ...]) -> None:
-        if not await self.stop_turn():
-            self.face.show(Prose("the assistant is idle", "dim"))
 
     def farewell(self) -> str:
         """Return how to come back, or nothing when there is nothing to come back to."""
@@ -481,6 +422,14 @@ class Repl:
             return ""
         where = f" --data-dir {self.invocation.data_dir}" if self.invocation.data_dir is not None else ""
         return f"This session goes on without you. Come back: umbrella{where} --resume {self.session_id}"
+
+
+def _belongs_here(order: Order) -> bool:
+    """Whether what a command of the shell begins is a part of the session that is looked at."""
+    match order.slash.name, *order.words:
+        case ["call", _, _, *_] | ["task", "give", _, *_] | ["plan", "draft", _, *_]:
+            return True
+    return False
 
 
 def first_steps(status: NodeStatus | None) -> Facts:
@@ -506,6 +455,16 @@ async def known_names(repl: Repl) -> Known:
     from mcp_cli.knowing import gather
 
     try:
-        return await gather(await repl.attachment.client())
+        known = await gather(await repl.attachment.client())
     except UmbrellaError:
         return Known()
+    return msgspec.structs.replace(known, models={one.name: model_words(one) for one in await repl.models()})
+
+
+def model_words(info: ModelInfo) -> str:
+    """A few words on a model: what it takes and costs."""
+    takes = f"{info.context_tokens:,} tokens" if info.context_tokens else ""
+    priced = info.input_price is not None and info.output_price is not None
+    costs = f"${info.input_price:g} in, ${info.output_price:g} out a million" if priced else ""
+    usual = "the default" if info.default else ""
+    return " · ".join(filter(None, [one_line(info.provider, 30), takes, costs, usual]))

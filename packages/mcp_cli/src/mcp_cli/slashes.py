@@ -5,7 +5,7 @@ own commands under another name (`route`); the REPL runs those through the same 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -23,9 +23,16 @@ Kind = Literal[
     "question",
     "execution",
     "prompt",
+    "model",
+    "strategy",
+    "switch",
+    "theme",
     "text",
 ]
 """What an argument names, for completion."""
+
+
+Group = Literal["conversation", "model", "tools and servers", "rights", "this screen"]
 
 
 class Sub(msgspec.Struct, frozen=True):
@@ -43,7 +50,7 @@ class Slash(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     usage: str = ""
     """What follows the name."""
-    group: Literal["conversation", "tools and servers", "rights", "this screen"]
+    group: Group
     route: tuple[str, ...] = ()
     """Words of the shell command that does it; empty when the REPL does it itself."""
     subs: tuple[Sub, ...] = ()
@@ -53,6 +60,8 @@ class Slash(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     loose: bool = False
     """Whether a first word that is no sub belongs to the default."""
+    raw: bool = False
+    """Whether all that follows is one argument, quotes and line ends included."""
 
 
 SLASHES: Final[tuple[Slash, ...]] = (
@@ -80,6 +89,35 @@ SLASHES: Final[tuple[Slash, ...]] = (
         summary="the live tree of the node's actors",
         group="this screen",
         route=("observe", "--once"),
+    ),
+    Slash(
+        name="config",
+        summary="the settings that count, and where each of them comes from",
+        usage="[--origin]",
+        group="this screen",
+        route=("config", "show"),
+    ),
+    Slash(name="keys", summary="what the keys do (? on an empty line)", group="this screen"),
+    Slash(
+        name="theme",
+        summary="show or choose the colours",
+        usage="[NAME]",
+        group="this screen",
+        arguments=("theme",),
+    ),
+    Slash(
+        name="mouse",
+        summary="leave the mouse to the terminal, or take it back",
+        usage="[on|off]",
+        group="this screen",
+        arguments=("switch",),
+    ),
+    Slash(
+        name="notify",
+        summary="a bell when something waits for you and you look elsewhere",
+        usage="[on|off]",
+        group="this screen",
+        arguments=("switch",),
     ),
     Slash(name="new", summary="begin a new session with the next message", group="conversation"),
     Slash(
@@ -113,6 +151,50 @@ SLASHES: Final[tuple[Slash, ...]] = (
         group="conversation",
         arguments=("text",),
     ),
+    Slash(
+        name="rewind",
+        summary="go back to before one of your messages, in a copy; the message comes back to be changed (Esc twice)",
+        usage="[N]",
+        group="conversation",
+        arguments=("text",),
+    ),
+    Slash(
+        name="retry",
+        summary="let the assistant answer your last message once more",
+        group="conversation",
+    ),
+    Slash(
+        name="rename",
+        summary="give this session another title",
+        usage="TITLE",
+        group="conversation",
+        arguments=("text",),
+        raw=True,
+    ),
+    Slash(
+        name="search",
+        summary="find what was said, in all sessions",
+        usage="WORDS",
+        group="conversation",
+        route=("sessions", "search"),
+        arguments=("text",),
+        raw=True,
+    ),
+    Slash(
+        name="import",
+        summary="bring in a conversation from a file",
+        usage="FILE",
+        group="conversation",
+        route=("sessions", "import"),
+        arguments=("text",),
+    ),
+    Slash(
+        name="copy",
+        summary="copy the last answer, or the Nth block from the end",
+        usage="[last|N]",
+        group="conversation",
+        arguments=("text",),
+    ),
     Slash(name="suspend", summary="let nothing more begin in this session", group="conversation"),
     Slash(name="history", summary="the last messages of this session", usage="[N]", group="conversation"),
     Slash(
@@ -122,7 +204,60 @@ SLASHES: Final[tuple[Slash, ...]] = (
         group="conversation",
         arguments=("format", "text"),
     ),
-    Slash(name="model", summary="show or choose the model", usage="[NAME]", group="conversation"),
+    Slash(
+        name="model",
+        summary="show or choose the model",
+        usage="[NAME]",
+        group="model",
+        arguments=("model",),
+    ),
+    Slash(
+        name="models",
+        summary="models that can be chosen, what they take and cost",
+        usage="[PART]",
+        group="model",
+        route=("models", "list"),
+    ),
+    Slash(
+        name="system",
+        summary="show or set what the assistant is told beside what every assistant is told",
+        usage="[TEXT|off]",
+        group="model",
+        arguments=("text",),
+        raw=True,
+    ),
+    Slash(
+        name="context",
+        summary="how full the model's window is with this conversation",
+        group="model",
+    ),
+    Slash(
+        name="compact",
+        summary="replace the older part of what the model sees by a summary, now; nothing is forgotten",
+        group="model",
+    ),
+    Slash(
+        name="strategy",
+        summary="what becomes of a conversation that outgrows the model's window",
+        usage="[smart|sliding]",
+        group="model",
+        arguments=("strategy",),
+    ),
+    Slash(
+        name="budget",
+        summary="what this session's models may cost: dollars, tokens, or both",
+        usage="[$DOLLARS] [N tokens] | off",
+        group="model",
+        arguments=("text",),
+    ),
+    Slash(
+        name="usage",
+        summary="what models have cost",
+        usage="[--by session|model|day] [--since 7d]",
+        group="model",
+        route=("usage",),
+        arguments=("text",),
+    ),
     Slash(
         name="profile",
         summary="what the assistant may do unasked",
@@ -145,6 +280,7 @@ SLASHES: Final[tuple[Slash, ...]] = (
             Sub("tools", "tools of one server, or of all", ("server",)),
             Sub("remove", "disconnect and forget a server", ("server",)),
             Sub("doctor", "why a server does not start", ("server",)),
+            Sub("restart", "disconnect a server and connect it again", ("server",)),
             Sub("login", "log in to a server that asks for it", ("server",)),
             Sub("resources", "resources of one server, or of all; say @ to include one", ("server",)),
             Sub("prompts", "prompts of one server, or of all", ("server",)),
@@ -231,6 +367,39 @@ SLASHES: Final[tuple[Slash, ...]] = (
         ),
     ),
     Slash(
+        name="task",
+        summary="work for agents, each with what you hand to it and no more",
+        usage="list | give GOAL [--grant URI]… [--from AGENT] [--max-cost USD] [--wait] | show ID | cancel ID",
+        group="tools and servers",
+        route=("task",),
+        default="list",
+        subs=(
+            Sub("list", "tasks, latest first"),
+            Sub("give", "have a new agent work on something", ("text",)),
+            Sub("show", "one task, with its result", ("text",)),
+            Sub("cancel", "end it with all that is below it", ("text",)),
+        ),
+    ),
+    Slash(
+        name="plan",
+        summary="work laid out before any of it is done",
+        usage="list | draft FILE | show ID | dry-run ID | approve ID [--stepwise] | go ID | skip ID | stop ID | cancel ID",
+        group="tools and servers",
+        route=("plan",),
+        default="list",
+        subs=(
+            Sub("list", "plans, latest first"),
+            Sub("draft", "lay out the plan in a file", ("text",)),
+            Sub("show", "one plan, with what its steps do and need", ("text",)),
+            Sub("dry-run", "what each step would meet now", ("text",)),
+            Sub("approve", "let it be carried out", ("text",)),
+            Sub("go", "say that it goes on", ("text",)),
+            Sub("skip", "leave out the step it asks about", ("text",)),
+            Sub("stop", "end a plan that asks", ("text",)),
+            Sub("cancel", "end it", ("text",)),
+        ),
+    ),
+    Slash(
         name="grant",
         summary="hand an agent a right",
         usage="AGENT URI [--expires 1h] [--uses N] [--limit KEY=JSON]",
@@ -286,25 +455,17 @@ PROFILES: Final = {
     "careful": "reads below this folder; asks for everything else",
     "open": "may do everything that you may",
 }
+STRATEGIES: Final = {
+    "smart": "its older part is replaced by a summary",
+    "sliding": "its older part is left out",
+}
+SWITCH: Final = {"on": "", "off": ""}
 
 
 def groups() -> Iterable[tuple[str, list[Slash]]]:
     """Yield the groups of the registry in the order of `/help`."""
-    for group in ("conversation", "tools and servers", "rights", "this screen"):
+    for group in get_args(Group):
         yield group, [slash for slash in SLASHES if slash.group == group]
-
-
-KEYS: Final[Mapping[str, str]] = {
-    "Enter": "send",
-    "Shift+Enter, Ctrl+J": "new line",
-    "Up, Down": "earlier and later inputs (on the first and last line)",
-    "Tab": "complete; or go to an open question",
-    "Esc": "close the list; or stop the assistant",
-    "PageUp, PageDown": "scroll",
-    "Ctrl+O": "open and fold tool results",
-    "Ctrl+C twice, Ctrl+D": "leave; agents go on",
-}
-"""Keys of the full-screen REPL."""
 
 
 _ROUTED: Final = tuple(slash.name for slash in SLASHES if slash.route[:1] == (slash.name,))
@@ -312,7 +473,7 @@ _ROUTED: Final = tuple(slash.name for slash in SLASHES if slash.route[:1] == (sl
 
 def in_repl(remedy: str) -> str:
     """Write the shell's commands in a remedy as slash commands."""
-    text = printable(remedy)
+    text = printable(remedy).replace("umbrella --resume ", "/resume ")
     for word in _ROUTED:
         text = text.replace(f"umbrella {word} ", f"/{word} ")
     return text

@@ -1,17 +1,27 @@
 """One turn of the assistant with nobody at the keyboard: post, stream, answer no to what would need a person.
 
-Everything that is seen is folded into a `Transcript`; the report is read off it at the end.
+Everything that is seen is folded into a `Transcript`, told as it happens (`streaming_json`), and the report is read
+off it at the end.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Final
 
-import msgspec
-
-from mcp_cli.exit_codes import DENIED, FAILED, INTERRUPTED, OK, exit_code
 from mcp_cli.following import following
 from mcp_cli.interview import Interview
+from mcp_cli.streaming_json import (
+    Begin,
+    CallReport,
+    Line,
+    Note,
+    Question,
+    Refusal,
+    Refused,
+    Text,
+    Tool,
+    TurnReport,
+)
 from mcp_cli.transcript import Answered, ToolCard, Transcript, fold
 from mcp_interface.approval import Answer, Approval
 from mcp_interface.client import Client, Notice, TextDelta
@@ -26,11 +36,9 @@ from mcp_interface.commands import (
 )
 from mcp_interface.errors import (
     DeadlineExceeded,
-    ErrorBody,
     NodeUnavailable,
     NotFound,
     UmbrellaError,
-    error_from,
 )
 from mcp_interface.events import (
     ApprovalAsked,
@@ -40,61 +48,16 @@ from mcp_interface.events import (
     TurnEnded,
     TurnStarted,
 )
-from mcp_interface.ids import AgentId, CapabilityId, MessageId, SessionId, TurnId
+from mcp_interface.ids import AgentId, CapabilityId, MessageId, TurnId
 from mcp_interface.provider import Usage
 from mcp_interface.session import Session
 from mcp_interface.store import Record
-from mcp_interface.tool import ToolResult
 
 NOBODY: Final = "nobody can be asked in a headless run"
 LEAVE_S: Final = 5.0
 """Seconds to tidy up: stop the turn, take the lent rights back."""
 LENT_BEYOND_S: Final = 60.0
 """How much longer than the turn a lent right may live if this process dies."""
-
-
-class CallReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One tool call of the turn."""
-
-    server: str
-    tool: str
-    arguments: dict[str, Any]
-    state: str
-    seconds: float | None = None
-    result: ToolResult | None = None
-    error: ErrorBody | None = None
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A question that could not be put to anybody."""
-
-    server: str
-    tool: str
-    resource_uri: str
-    remedy: str
-
-
-class TurnReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a turn went; the JSON document of `umbrella ask`."""
-
-    session_id: SessionId
-    turn_id: TurnId | None
-    status: Literal["completed", "failed", "cancelled", "interrupted"]
-    text: str
-    model: str
-    usage: Usage
-    tool_calls: list[CallReport]
-    refused: list[Refusal]
-    error: ErrorBody | None = None
-
-    @property
-    def code(self) -> int:
-        """The exit code: 3 also for a turn that ended well although something was refused."""
-        if self.status == "completed":
-            return DENIED if self.refused else OK
-        if self.status == "failed":
-            return exit_code(error_from(self.error)) if self.error is not None else FAILED
-        return INTERRUPTED
 
 
 class Turn:
@@ -105,8 +68,7 @@ class Turn:
         session: Where.
         allow: Resource patterns lent to the assistant for this turn.
         timeout: Seconds for the whole turn.
-        on_text: Is given the answer's text as it comes.
-        on_step: Is told of tool calls and refusals, for people.
+        tell: Is told what happens, as it happens.
         interview: Is given what the tools of the turn want to know.
     """
 
@@ -116,21 +78,21 @@ class Turn:
         session: Session,
         allow: Sequence[str],
         timeout: float,
-        on_text: Callable[[str], None],
-        on_step: Callable[[str], None],
+        tell: Callable[[Line], None],
         interview: Interview,
     ) -> None:
         self._client = client
         self._session = session
         self._allow = allow
         self._timeout = timeout
-        self._on_text = on_text
-        self._on_step = on_step
+        self._tell = tell
         self._interview = interview
         self._state = Transcript(session_id=session.id)
         self._refused: list[Refusal] = []
         self._written: dict[MessageId, int] = {}
         self._turn: TurnId | None = None
+        self._usage = Usage()
+        self._cost: float | None = 0.0
         self._heard = False
         """Whether the assistant has turned to our message."""
 
@@ -142,6 +104,7 @@ class Turn:
             NodeUnavailable: The node went away.
         """
         lent: list[CapabilityId] = []
+        self._tell(Begin(session_id=self._session.id, model=self._session.model))
         try:
             async with asyncio.timeout(self._timeout) as limit:
                 await self._lend(lent)
@@ -206,41 +169,57 @@ class Turn:
                 self._heard, self._turn = True, event.turn_id
                 if isinstance(event, AssistantMessage):
                     self._write(event.message_id, event.text[self._written.get(event.message_id, 0) :])
+                    self._count(event)
             case Record(event=ApprovalAsked() as event):
                 await self._refuse(event.approval)
             case Record(event=QuestionAsked() as event):
-                self._interview.open(event.question)
+                asked = event.question
+                self._tell(
+                    Question(
+                        question_id=asked.id,
+                        server=asked.server,
+                        tool=asked.tool,
+                        message=asked.inquiry.message,
+                    )
+                )
+                self._interview.open(asked)
             case Record(event=QuestionAnswered() as event):
                 self._interview.close(event.question_id)
         if self._state.blocks is not before.blocks:
-            self._tell(before)
+            self._tell_of_tools(before)
 
     def _write(self, message_id: MessageId, text: str) -> None:
-        if not text:
-            return
-        if message_id not in self._written and self._written:
-            self._on_text("\n\n")
-        self._written[message_id] = self._written.get(message_id, 0) + len(text)
-        self._on_text(text)
+        if text:
+            self._written[message_id] = self._written.get(message_id, 0) + len(text)
+            self._tell(Text(message_id=message_id, text=text))
 
-    def _tell(self, before: Transcript) -> None:
-        known = set(map(id, before.blocks))
-        for block in self._state.blocks[-8:]:
-            if isinstance(block, ToolCard) and block.state != "running" and id(block) not in known:
-                problem = f": {block.error.message}" if block.error is not None else ""
-                self._on_step(f"{block.server}.{block.tool} {block.state}{problem}")
+    def _count(self, answer: AssistantMessage) -> None:
+        known, more = self._usage, answer.usage
+        self._usage = Usage(
+            input_tokens=known.input_tokens + more.input_tokens,
+            output_tokens=known.output_tokens + more.output_tokens,
+            cached_tokens=known.cached_tokens + more.cached_tokens,
+            cache_written_tokens=known.cache_written_tokens + more.cache_written_tokens,
+        )
+        # of what is not known no sum is made
+        self._cost = None if self._cost is None or answer.cost is None else self._cost + answer.cost
+
+    def _tell_of_tools(self, before: Transcript) -> None:
+        states = {block.execution_id: block.state for block in before.blocks if isinstance(block, ToolCard)}
+        for block in self._state.blocks:
+            if isinstance(block, ToolCard) and states.get(block.execution_id) != block.state:
+                self._tell(Tool(execution_id=block.execution_id, call=_report_of(block)))
 
     async def _refuse(self, approval: Approval) -> None:
         remedy = f"--allow '{approval.resource_uri}'"
-        self._refused.append(
-            Refusal(
-                server=approval.server,
-                tool=approval.tool,
-                resource_uri=approval.resource_uri,
-                remedy=remedy,
-            )
+        refusal = Refusal(
+            server=approval.server,
+            tool=approval.tool,
+            resource_uri=approval.resource_uri,
+            remedy=remedy,
         )
-        self._on_step(f"{approval.server}.{approval.tool} needs a person's approval; allow it with {remedy}")
+        self._refused.append(refusal)
+        self._tell(Refused(refusal=refusal))
         answer = Answer(allow=False, reason=f"{NOBODY}; the person can allow it with {remedy}")
         try:
             await self._client.request(AnswerApproval(approval_id=approval.id, answer=answer))
@@ -261,7 +240,8 @@ class Turn:
                     timeout=LEAVE_S,
                 )
             except UmbrellaError as error:
-                self._on_step(f"{capability} could not be taken back and ends by itself: {error.message}")
+                text = f"{capability} could not be taken back and ends by itself: {error.message}"
+                self._tell(Note(text=text))
 
     def _report(self, ended: TurnEnded) -> TurnReport:
         words = [block.text for block in self._state.blocks if isinstance(block, Answered)]
@@ -272,19 +252,21 @@ class Turn:
             status=ended.status,
             text="\n\n".join(words),
             model=self._state.answered_by,
-            usage=Usage(input_tokens=self._state.input_tokens, output_tokens=self._state.output_tokens),
-            tool_calls=[
-                CallReport(
-                    server=card.server,
-                    tool=card.tool,
-                    arguments=card.arguments,
-                    state=card.state,
-                    seconds=card.seconds,
-                    result=card.result,
-                    error=card.error,
-                )
-                for card in cards
-            ],
+            usage=self._usage,
+            cost=self._cost,
+            tool_calls=[_report_of(card) for card in cards],
             refused=self._refused,
             error=ended.error,
         )
+
+
+def _report_of(card: ToolCard) -> CallReport:
+    return CallReport(
+        server=card.server,
+        tool=card.tool,
+        arguments=card.arguments,
+        state=card.state,
+        seconds=card.seconds,
+        result=card.result,
+        error=card.error,
+    )

@@ -16,6 +16,8 @@ LENT_TOGETHER = (
     ("UMBRELLA_MODEL",),
     ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"),
     ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL"),
+    ("UMBRELLA_FALLBACK_MODELS",),
+    ("UMBRELLA_DISCOVER",),
 )
 """Variables that mean something as a group only: the key of one terminal must not go to the URL of another."""
 

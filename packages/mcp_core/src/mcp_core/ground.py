@@ -4,9 +4,10 @@ A part of the composition root: beside the node, the only place that names concr
 """
 
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
 from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -14,6 +15,7 @@ from mcp_core.catalog.opening import Opened, open_catalog
 from mcp_core.catalog.sources import Sources
 from mcp_core.daemon import DataDir, check_journal_is_there
 from mcp_core.gateway.handlers.security import AuditTrail
+from mcp_core.gateway.searching import Texts
 from mcp_core.gateway.tool_book import AuditNotes
 from mcp_core.observe.exporters import Exporters
 from mcp_core.observe.telemetry import LocalTelemetry
@@ -25,15 +27,21 @@ from mcp_interface.address import OPERATIONS, resource
 from mcp_interface.approval import ApprovalDesk
 from mcp_interface.capability import MAX_DEPTH, Ask, GrantOptions, SecurityKernel
 from mcp_interface.clock import Clock, Entropy
-from mcp_interface.errors import NotFound
+from mcp_interface.errors import NotFound, UmbrellaError
 from mcp_interface.ids import PrincipalId, new_id
 from mcp_interface.secret import Vault
-from mcp_interface.store import KeyValueStore, Store
+from mcp_interface.store import KeyValueStore, Record, Store
 
 log = logging.getLogger(__name__)
 
 OWNER_KEY = "owner"
 ROOTS_KEY = "roots"
+SEARCH = "search"
+"""The folder of the index of what was said, in the data directory; it may be removed while no node runs."""
+
+
+SEARCH_LAG_S = 0.2
+"""Seconds until what was said is found, at most, on a machine that is not busy."""
 
 
 class Audit(AuditTrail, AuditNotes, Protocol):
@@ -57,6 +65,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Opened
     vault: Vault
     owner: PrincipalId
+    texts: Texts | None
+    """The index of what was said; None where there can be none, which keeps no node from starting."""
 
 
 async def break_ground(
@@ -82,6 +92,7 @@ async def break_ground(
     stack.push_async_callback(exporters.close)
     store = await open_journal(place.journal, clock, telemetry, entropy=entropy, before=place.old_journal)
     stack.push_async_callback(store.close)
+    texts = await _texts(place, store, stack, clock)
     bus = Bus(store, await store.head())
     journal = Journal(store, await store.claim(), bus)
     audit = await AuditLog.open(place.audit, clock, entropy)
@@ -106,6 +117,7 @@ async def break_ground(
         owner=owner,
         catalog=catalog,
         vault=vault,
+        texts=texts,
     )
 
 
@@ -114,6 +126,38 @@ def _open_exporters(settings: Settings, telemetry: LocalTelemetry, clock: Clock)
     if wanted is None:
         wanted = read_telemetry(settings.data_dir)
     return Exporters.open(wanted, telemetry, clock, version("mcp-umbrella-core"))
+
+
+async def _texts(place: DataDir, store: Store, stack: AsyncExitStack, clock: Clock) -> Texts | None:
+    """Open the index of what was said; it catches up with the journal by itself, beside everything else."""
+    from mcp_persistence import TextIndex
+
+    folder = place.root / SEARCH
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        index = await TextIndex.open(cast("Store", _Unhurried(store, clock)), folder, clock)
+    except (OSError, UmbrellaError) as error:
+        log.warning("what was said cannot be searched: %s", error)
+        return None
+    stack.push_async_callback(index.close)
+    return index
+
+
+class _Unhurried:
+    """A store whose news come some at a time: following each by itself costs as much as to write it."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def subscribe(self, *, after: int = 0, streams: str = "*") -> AsyncGenerator[Record]:
+        async with aclosing(self._store.subscribe(after=after, streams=streams)) as records:
+            async for record in records:
+                await self._clock.sleep(SEARCH_LAG_S)
+                yield record
 
 
 async def _catalog(

@@ -18,23 +18,30 @@ from typing import Self
 import msgspec
 
 from mcp_core.agents.directory import Directory
-from mcp_core.agents.llm import Assistant, Surroundings
+from mcp_core.agents.llm import Assistant
+from mcp_core.agents.notes import ProjectNotes
+from mcp_core.agents.summarizing import Summarizing
+from mcp_core.agents.surroundings import Surroundings
 from mcp_core.agents.tool_executor import Caller, Calls, ToolExecutor
 from mcp_core.agents.worker import Worker
 from mcp_core.gateway.access import Access
 from mcp_core.gateway.asking import Approving
-from mcp_core.gateway.beginning import connect_all, give_up, go_on
+from mcp_core.gateway.beginning import connect_all, give_up, go_on, read_off
+from mcp_core.gateway.endowing import Endowing
 from mcp_core.gateway.execution_index import ExecutionIndex
 from mcp_core.gateway.executions import Executions
 from mcp_core.gateway.gateway import Gateway
 from mcp_core.gateway.guard import Guard
 from mcp_core.gateway.handlers.access import AccessCommands
 from mcp_core.gateway.handlers.agents import AgentCommands
+from mcp_core.gateway.handlers.archive import ArchiveCommands
 from mcp_core.gateway.handlers.catalog import CatalogCommands
+from mcp_core.gateway.handlers.conversing import ConversingCommands
 from mcp_core.gateway.handlers.diagnosing import DiagnosisCommands
 from mcp_core.gateway.handlers.executions import ExecutionCommands
 from mcp_core.gateway.handlers.logging_in import LoginCommands, ready_to_log_in
-from mcp_core.gateway.handlers.metrics import MetricsCommands
+from mcp_core.gateway.handlers.metrics import MetricsCommands, figures
+from mcp_core.gateway.handlers.models import ModelCommands
 from mcp_core.gateway.handlers.node import Birth, NodeCommands
 from mcp_core.gateway.handlers.reading import ReadingCommands
 from mcp_core.gateway.handlers.runtime import RuntimeCommands
@@ -43,39 +50,49 @@ from mcp_core.gateway.handlers.security import SecurityCommands
 from mcp_core.gateway.handlers.servers import ServerCommands
 from mcp_core.gateway.handlers.sessions import SessionCommands
 from mcp_core.gateway.handlers.storage import StorageCommands
+from mcp_core.gateway.handlers.team import TeamCommands
 from mcp_core.gateway.handlers.tools import ToolCommands
 from mcp_core.gateway.keys import Keys
 from mcp_core.gateway.listener import Listener
 from mcp_core.gateway.local import LocalClient
 from mcp_core.gateway.logins import Logins
 from mcp_core.gateway.passes import Passes
+from mcp_core.gateway.plans.index import PlanIndex
+from mcp_core.gateway.plans.planner import Planner
 from mcp_core.gateway.publications import Publications
 from mcp_core.gateway.questions import OpenQuestions
+from mcp_core.gateway.rights_news import RightsNews
 from mcp_core.gateway.router import Router
 from mcp_core.gateway.sampling import ModelSampler
+from mcp_core.gateway.searching import Searching
 from mcp_core.gateway.sessions import Found, Sessions, person_of
+from mcp_core.gateway.showing import Showing, eyes
 from mcp_core.gateway.sight import Sight
 from mcp_core.gateway.speaking import Speaking
+from mcp_core.gateway.spending import Spending
+from mcp_core.gateway.task_index import TaskIndex
+from mcp_core.gateway.tasks import Tasks, open_team
 from mcp_core.gateway.tool_book import Offered, ToolBook
 from mcp_core.gateway.toolbox import Toolbox, speaks_against
 from mcp_core.ground import Ground, break_ground, tell_storage
 from mcp_core.observe.commands import CommandWatch
-from mcp_core.observe.metrics import Gauge
 from mcp_core.observe.telemetry import LocalTelemetry
 from mcp_core.protocol import Host
 from mcp_core.protocol.doctor import Doctor
 from mcp_core.protocol.doors import Doors
 from mcp_core.protocol.expansion import expand
 from mcp_core.protocol.oauth import OAuth
-from mcp_core.providers.lender import Lender
+from mcp_core.providers.lender import Lender, open_lender
 from mcp_core.runtime.breaker import Policy
 from mcp_core.runtime.bus import Bus
-from mcp_core.runtime.roll import ROLL
 from mcp_core.runtime.system import System
 from mcp_core.settings import Settings, read_databases
+from mcp_core.tools import planning
 from mcp_core.tools.assistant import SERVER as ASSISTANT
 from mcp_core.tools.assistant import assistant_tools
 from mcp_core.tools.filesystem import filesystem_tools
+from mcp_core.tools.team import SERVER as TEAM
+from mcp_core.tools.team import team_tools
 from mcp_interface.capability import Verdict
 from mcp_interface.client import ServerChanged
 from mcp_interface.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -104,6 +121,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     executions: Executions
     approving: Approving
     questions: OpenQuestions
+    spending: Spending
+    tasks: TaskIndex
+    plans: PlanIndex
 
 
 class Node:
@@ -125,6 +145,8 @@ class Node:
         self._stopping = asyncio.Event()
         self._gateway: Gateway | None = None
         self._speaker: SessionCommands | None = None
+        self._planner: Planner | None = None
+        self._team: Tasks | None = None
         self.telemetry = LocalTelemetry()
         self.owner_token = ""
 
@@ -173,7 +195,7 @@ class Node:
         router = Router(
             frame.directory, Passes(ground.kernel), frame.system.groups, frame.system.letters, self.telemetry
         )
-        caller = await self._people(router, frame, ground)
+        caller, around, summarizing = await self._people(router, frame, ground)
         access = Access(ground.journal, self._clock)
         await access.load()
         sight = Sight(ground.kernel, frame.toolbox, ground.owner)
@@ -181,7 +203,31 @@ class Node:
         conversations = self._conversations(ground, frame, router, caller, sight)
         self._speaker = conversations
         stack.push_async_callback(conversations.close)
+        tasks = self._team = open_team(
+            frame.tasks,
+            frame.sessions,
+            frame.directory,
+            ground.kernel,
+            Endowing(ground.kernel, frame.directory, frame.toolbox, frame.book),
+            conversations,
+            ground.bus,
+            lambda: frame.executions.stopping,
+            self._clock,
+            self._entropy,
+        )
+        stack.push_async_callback(tasks.close)
         gateway.serve(conversations.handlers())
+        speaking = Speaking(ground.kernel, ground.owner)
+        team = TeamCommands(tasks, frame.sessions, frame.directory, speaking, ground.owner)
+        gateway.serve(team.handlers())
+        conversing = ConversingCommands(
+            frame.sessions, around, summarizing, frame.spending, speaking, conversations.wake
+        )
+        gateway.serve(conversing.handlers())
+        gateway.serve(self._archive(ground, frame.sessions, conversations).handlers())
+        plans = self._planner = Planner(frame, ground, caller, conversations, self._clock, self._entropy)
+        stack.push_async_callback(plans.runs.close)
+        gateway.serve(plans.commands.handlers())
         self._serve_operators(gateway, ground, frame, router)
         stack.push_async_callback(frame.executions.close)
         self._serve_callers(gateway, ground, frame, caller, sight)
@@ -190,8 +236,12 @@ class Node:
         # an entry of an earlier release whose name is built in by now would be shadowed, not called
         builtin = frame.toolbox.builtin
         wanted = {name: spec for name, spec in (await servers.load()).items() if name not in builtin}
+        await tasks.begin()  # before anybody is woken: what has been cancelled says nothing more
+        await plans.runs.settle()  # before any call goes on: some have lost their rights
         connecting = connect_all(frame.host, wanted)
-        stack.push_async_callback(give_up, go_on(connecting, frame.executions, caller, conversations, found))
+        connected = go_on(connecting, frame.executions, caller, conversations, found)
+        stack.push_async_callback(give_up, connected)
+        plans.runs.go_on(connected)
         listener = Listener(gateway)
         stack.push_async_callback(listener.close)
         stack.callback(frame.executions.stop)
@@ -205,12 +255,13 @@ class Node:
     async def _raise_frame(self, stack: AsyncExitStack, ground: Ground) -> Frame:
         """The rooms that hold the rest; `stack` closes them in the order in which they need each other."""
         clock, entropy, settings = self._clock, self._entropy, self.settings
-        models = Lender(settings.environ)
+        models = await open_lender(settings, ground.vault, clock)
         system = await stack.enter_async_context(self._system())
         for_servers = system.branch("servers")
         for_sessions = system.branch("sessions", passive_after_s=settings.idle_s)
         for_agents = system.branch("agents", passive_after_s=settings.idle_s)
         sessions = Sessions(ground.journal, for_sessions, clock, entropy)
+        spending, tasks, plans = read_off(sessions, ground.journal)
         directory = Directory(
             ground.journal,
             ground.store,
@@ -230,12 +281,11 @@ class Node:
             stopping=lambda: executions.stopping,
             closed=(ground.place.root, ground.place.socket),
         )
-        changed = self._server_changed(ground.bus)
         host = Host(
             clock,
             entropy,
             ground.place.logs,
-            changed,
+            self._server_changed(ground.bus),
             for_servers,
             models.variables,
             on_news=ground.bus.pass_by,
@@ -249,9 +299,8 @@ class Node:
             stack, ground, toolbox, book, sessions, directory, models
         )
         # At a stop the last comes first: agents end while there are sessions to journal it and servers to tell.
-        stack.push_async_callback(ground.bus.close)
-        stack.push_async_callback(host.close)
-        stack.push_async_callback(oauth.close)
+        for close in (ground.bus.close, host.close, oauth.close):
+            stack.push_async_callback(close)
         stack.push_async_callback(for_sessions.close, settings.stop_timeout_s)
         stack.push_async_callback(directory.close)
         stack.push_async_callback(for_agents.close, settings.stop_timeout_s)
@@ -267,6 +316,9 @@ class Node:
             executions=executions,
             approving=approving,
             questions=questions,
+            spending=spending,
+            tasks=tasks,
+            plans=plans,
         )
 
     def _conversations(
@@ -288,6 +340,17 @@ class Node:
             Speaking(ground.kernel, ground.owner),
         )
 
+    def _archive(self, ground: Ground, sessions: Sessions, conversations: SessionCommands) -> ArchiveCommands:
+        return ArchiveCommands(
+            Searching(ground.texts, sessions, ground.journal),
+            conversations.create,
+            conversations.end,
+            sessions,
+            Speaking(ground.kernel, ground.owner),
+            self._clock,
+            self._entropy,
+        )
+
     def _serve_operators(self, gateway: Gateway, ground: Ground, frame: Frame, router: Router) -> None:
         """What shows how the node is doing."""
         operating = RuntimeCommands(
@@ -295,7 +358,7 @@ class Node:
         )
         gateway.serve(operating.handlers())
         gateway.serve(MetricsCommands(ground.exporters, ground.owner).handlers())
-        ground.exporters.add(*figures(ground, frame.sessions, frame.directory))
+        ground.exporters.add(*figures(ground.bus, frame.sessions, frame.directory))
 
     def _serve_callers(
         self, gateway: Gateway, ground: Ground, frame: Frame, caller: Caller, sight: Sight
@@ -344,10 +407,8 @@ class Node:
         found = await sessions.load()
         for session_id, calls in found.calls.items():
             executions.take_up(session_id, calls)
-        duration = self._clock.monotonic() - began
-        self.telemetry.emit(
-            "mcp.persistence.recovery_complete", {"events": bus.position, "duration_s": duration}, {}
-        )
+        measured = {"events": bus.position, "duration_s": self._clock.monotonic() - began}
+        self.telemetry.emit("mcp.persistence.recovery_complete", measured, {})
         return found
 
     def _builtin(self, ground: Ground, models: Lender) -> dict[str, Sequence[Tool]]:
@@ -367,11 +428,13 @@ class Node:
             sources = read_databases(self.settings.data_dir)
         databases = {name: Database(url=source.url, role=source.role) for name, source in sources.items()}
         return {
-            "fs": filesystem_tools(ground.gate),
+            "fs": filesystem_tools(ground.gate, eyes(ground.kernel)),
             "http": http_tools(ApiGate()),
             "db": database_tools(DatabaseGate(databases, expanded)),
             "shell": shell_tools(ShellGate()),
             ASSISTANT: assistant_tools(self._client_of, self._say),
+            TEAM: team_tools(lambda: self._team),
+            planning.SERVER: planning.planning_tools(lambda: self._planner),
         }
 
     def _client_of(self, principal: PrincipalId) -> LocalClient:
@@ -404,8 +467,9 @@ class Node:
         executions = Executions(
             sessions, ExecutionIndex(ground.journal), ground.bus.pass_by, clock, entropy, owner
         )
+        showing = Showing(ground.kernel, sessions, directory.get)
         approving = Approving(
-            ground.desk, toolbox, sessions, book, clock, entropy, settings.approval_timeout_s
+            ground.desk, toolbox, sessions, book, clock, entropy, settings.approval_timeout_s, showing
         )
         sampler = ModelSampler(
             models.lend_model, lambda: models.status().ready, sessions.get, Speaking(ground.kernel, owner)
@@ -433,7 +497,9 @@ class Node:
         stack.push_async_callback(questions.close)
         return executions, approving, questions
 
-    async def _people(self, router: Router, frame: Frame, ground: Ground) -> Caller:
+    async def _people(
+        self, router: Router, frame: Frame, ground: Ground
+    ) -> tuple[Caller, Surroundings, Summarizing]:
         """Say how agents are made, bring back the list, and start the tool executor."""
         directory, executions, sessions = frame.directory, frame.executions, frame.sessions
         calls: Calls = {}
@@ -455,9 +521,11 @@ class Node:
             entropy=self._entropy,
             max_steps=self.settings.max_turn_steps,
             stopping=lambda: executions.stopping,
+            notes=ProjectNotes(ground.kernel, ground.gate).read,
         )
-        directory.offer("llm", lambda record: Assistant(record, around))
-        return caller
+        summarizing = Summarizing(around)
+        directory.offer("llm", lambda record: Assistant(record, around, summarizing))
+        return caller, around, summarizing
 
     def _open_gateway(
         self,
@@ -473,6 +541,7 @@ class Node:
         keys = Keys(access, clock, entropy)
         logins = Logins(ground.store, clock, entropy, self.owner_token, ground.owner, keys)
         watch = CommandWatch(self.telemetry, clock, entropy)
+        ground.bus.listen(RightsNews(ground.kernel, ground.bus.pass_by, ground.owner).heard)
         gateway = Gateway(logins, sessions, ground.bus, release, watch, sight)
         opening = AccessCommands(
             keys, Publications(access, clock), ground.kernel, entropy, ground.owner, sight
@@ -504,6 +573,7 @@ class Node:
         gateway.serve(SecurityCommands(ground.audit, logins).handlers())
         gateway.serve(storage.handlers())
         gateway.serve(SecretCommands(ground.vault, ground.owner).handlers())
+        gateway.serve(ModelCommands(frame.models, Speaking(ground.kernel, ground.owner)).handlers())
         gateway.serve(CatalogCommands(ground.catalog.resources, ground.catalog.prompts).handlers())
         agents = AgentCommands(directory, sessions, ground.kernel, toolbox, book, ground.owner)
         gateway.serve(agents.handlers())
@@ -512,21 +582,8 @@ class Node:
 
     def _server_changed(self, bus: Bus) -> Callable[[ServerStatus], None]:
         def changed(status: ServerStatus) -> None:
-            self.telemetry.emit(
-                "mcp.server.state",
-                {"restarts": status.restarts},
-                {"server": status.name, "state": status.state},
-            )
+            names = {"server": status.name, "state": status.state}
+            self.telemetry.emit("mcp.server.state", {"restarts": status.restarts}, names)
             bus.pass_by(ServerChanged(name=status.name, state=status.state, error=status.error))
 
         return changed
-
-
-def figures(ground: Ground, sessions: Sessions, directory: Directory) -> list[Gauge]:
-    """What is so much now, for whoever looks at the metrics."""
-    return [
-        Gauge(name="mcp_journal_position", help="Events in the journal", read=lambda: ground.bus.position),
-        Gauge(name="mcp_sessions_open", help="Sessions that have not ended", read=sessions.count),
-        Gauge(name="mcp_agents_active", help="Agents that have not ended", read=directory.count),
-        Gauge(name="mcp_actors_alive", help="Actors of this process", read=lambda: len(ROLL)),
-    ]

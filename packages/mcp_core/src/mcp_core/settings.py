@@ -1,10 +1,17 @@
-"""What a node is told before it starts. Keys stay in the environment, to which `config.toml` refers."""
+"""What a node and its clients are told before they start. Keys stay in the environment, to which files refer.
+
+Three files hold settings, each with its own sections: that of the data directory (the node's), that of the person
+(`user_file`), and that of a folder they work in (`PROJECT`), which comes with what was cloned and so may choose
+nothing that costs, sends or allows.
+"""
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 import platformdirs
@@ -12,9 +19,12 @@ from msgspec import Meta
 
 from mcp_interface.errors import CallerMistaken
 
+T = TypeVar("T")
 APP = "umbrella"
 CONFIG: Final = "config.toml"
 """Beneath the data directory; a person's file, which the node only reads."""
+PROJECT: Final = Path(".umbrella") / CONFIG
+"""Beneath a folder that somebody works in."""
 
 
 class DatabaseSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,11 +78,87 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Seconds for which a task can be asked about after its end."""
 
 
-class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+Count = Annotated[int, Meta(ge=0)]
+Dollars = Annotated[float, Meta(ge=0)]
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[models.cards."NAME"]`: what its owner knows of a model; what is left out is as it is known already."""
+
+    context_tokens: Count | None = None
+    max_output_tokens: Count | None = None
+    input_price: Dollars | None = None
+    """US dollars for a million tokens, as the other prices."""
+    output_price: Dollars | None = None
+    cached_price: Dollars | None = None
+    cache_write_price: Dollars | None = None
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[models]` of a person's or a node's configuration."""
+
+    default: str = ""
+    """For sessions that choose none; empty: what the environment says."""
+    fallback: list[str] = []
+    """Asked in this order when a model cannot be reached."""
+    discover: bool = True
+    """Whether to look for models on this machine's loopback."""
+    cards: dict[str, ModelCard] = {}
+    """By the name of the model, with its provider's prefix."""
+
+
+class AskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[ask]` of a person's or a project's configuration: what `umbrella ask` does without an option."""
+
+    output: Literal["text", "json", "stream-json"] = "text"
+    timeout: Annotated[str, Meta(min_length=1)] = "10m"
+    max_cost: Dollars | None = None
+    """US dollars; of several files the lowest counts."""
+    max_tokens: Count | None = None
+    """As well."""
+
+
+class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[ui]` of a person's or a project's configuration."""
+
+    theme: str = ""
+    notifications: bool = True
+    """A bell when something waits and the person looks elsewhere."""
+    mouse: bool = True
+
+
+class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[budget]` of a person's configuration: of each session that they begin."""
+
+    max_cost: Dollars | None = None
+    """US dollars."""
+    max_tokens: Count | None = None
+
+
+class UserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person's file may hold."""
+
+    models: ModelSettings = ModelSettings()
+    ask: AskSettings = AskSettings()
+    ui: UiSettings = UiSettings()
+    budget: BudgetSettings = BudgetSettings()
+
+
+class ProjectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a project's file may hold."""
+
+    ask: AskSettings = AskSettings()
+    ui: UiSettings = UiSettings()
+
+
+class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the file of a data directory may hold."""
+
     databases: _Databases = {}
     telemetry: TelemetrySettings = TelemetrySettings()
     mcp: McpSettings = McpSettings()
     oauth: OAuthSettings | None = None
+    models: ModelSettings = ModelSettings()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,19 +232,131 @@ def read_entrance(folder: Path) -> tuple[McpSettings, OAuthSettings | None]:
     return config.mcp, config.oauth
 
 
-def _read(folder: Path) -> _Config:
-    file = folder / CONFIG
+def read_models(folder: Path, environ: Mapping[str, str]) -> ModelSettings:
+    """What is said of models: by the person's file, and over it by the one of the data directory.
+
+    Args:
+        folder: The data directory.
+        environ: Says where the person's file is.
+
+    Raises:
+        CallerMistaken: As `read_databases`, of either file.
+    """
+    told: dict[str, Any] = {}
+    files = [(user_file(environ), UserConfig), (folder / CONFIG, NodeConfig)]
+    for file, kind in files:
+        models = (read_config(file, kind) or {}).get("models", {}) if file is not None else {}
+        cards = {**told.get("cards", {}), **models.get("cards", {})}
+        told = {**told, **models, "cards": cards}
+    return msgspec.convert(told, ModelSettings)
+
+
+def user_file(environ: Mapping[str, str]) -> Path | None:
+    """Where a person's settings are, whether or not there are any; None for somebody without a home."""
+    given = environ.get("XDG_CONFIG_HOME", "")
+    if given and Path(given).is_absolute():  # the standard has us ignore any other
+        return Path(given) / APP / CONFIG
+    home = environ.get("HOME", "")
+    return Path(home) / ".config" / APP / CONFIG if home else None
+
+
+def read_config(file: Path, kind: type[Any], remedy: str = "") -> dict[str, Any] | None:
+    """The tables of a file, checked against what it may hold; None without the file.
+
+    Raises:
+        CallerMistaken: It cannot be read, or a key in it breaks a rule; names file, line, key and rule, and what may
+            have been meant.
+    """
     try:
-        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _Config)
+        text = file.read_text("utf-8")
+        told = tomllib.loads(text)
+        msgspec.convert(told, kind)
     except FileNotFoundError:
-        return _Config()
+        return None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise CallerMistaken(f"{file} cannot be read: {error}", "mend the file, or take it away") from error
     except msgspec.ValidationError as error:
         # it tells the rule and the key, and not the value, which may be a secret
-        raise CallerMistaken(
-            f"{file}: {error}",
-            'write [databases.name] with url = "sqlite:///absolute/path" or "postgresql://…${VAR}…", '
-            'and [telemetry] with metrics = true or otel_endpoint = "http://…", '
-            "[mcp] with anonymous_principal, [oauth] with issuer, audience, jwks and principals",
-        ) from error
+        place, near = _place_of(str(error), text), _meant(str(error), kind)
+        raise CallerMistaken(f"{file}{place}: {error}{near}", remedy or _sections(kind)) from error
+    return told
+
+
+def _read(folder: Path) -> NodeConfig:
+    told = read_config(
+        folder / CONFIG,
+        NodeConfig,
+        'write [databases.name] with url = "sqlite:///absolute/path" or "postgresql://…${VAR}…", '
+        'and [telemetry] with metrics = true or otel_endpoint = "http://…", '
+        "[mcp] with anonymous_principal, [oauth] with issuer, audience, jwks and principals, "
+        "[models] with default, fallback, discover and cards",
+    )
+    return msgspec.convert(told or {}, NodeConfig)
+
+
+_AT: Final = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
+_PART: Final = re.compile(r"\[\.\.\.\]|[^.\[\]]+")
+_HEADER: Final = re.compile(r"\s*\[+([^\]]*)\]")
+_KEY: Final = re.compile(
+    r"""\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
+)
+_NAME: Final = re.compile(r""""([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
+_ANY: Final = "[...]"
+"""Stands for a name in the paths of msgspec."""
+
+
+def _path_in(told: str) -> list[str]:
+    """The path of the table or key that an error is about."""
+    found = _AT.search(told)
+    return _PART.findall(found.group(1)) if found is not None else []
+
+
+def _place_of(told: str, text: str) -> str:
+    """The line that an error is about, as far as it can be found without a parser of our own."""
+    unknown = _UNKNOWN.search(told)
+    wanted = [*_path_in(told), *([unknown.group(1)] if unknown is not None else [])]
+    header: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if (table := _HEADER.match(line)) is not None:
+            here = header = _names(table.group(1))
+        elif (key := _KEY.match(line)) is not None:
+            here = [*header, *_names(key.group(1))]
+        else:
+            continue
+        same = zip(wanted, here, strict=False)
+        if wanted and len(here) >= len(wanted) and all(one in (other, _ANY) for one, other in same):
+            return f", line {number}"
+    return ""
+
+
+def _names(text: str) -> list[str]:
+    return ["".join(parts) for parts in _NAME.findall(text)]
+
+
+def _meant(told: str, kind: type[Any]) -> str:
+    """The known name that comes nearest to an unknown one."""
+    unknown = _UNKNOWN.search(told)
+    if unknown is None:
+        return ""
+    from difflib import get_close_matches
+
+    near = get_close_matches(unknown.group(1), _fields(kind, _path_in(told)), n=1, cutoff=0.5)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def _fields(kind: Any, path: Sequence[str]) -> list[str]:
+    """The names that a table may hold."""
+    for part in path:
+        if part == _ANY:
+            kind = get_args(kind)[1]
+        else:
+            kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == part)
+        while get_origin(kind) in (Union, UnionType, Annotated):
+            kind = get_args(kind)[0]
+    return [field.name for field in msgspec.structs.fields(kind)]
+
+
+def _sections(kind: type[Any]) -> str:
+    tables = " ".join(f"[{field.name}]" for field in msgspec.structs.fields(kind))
+    return f"mend it; this file may hold: {tables}"

@@ -74,6 +74,7 @@ from mcp_interface.commands import (
     RebuildStorage,
     RedeemLogin,
     RemoveServer,
+    RestartServer,
     ResumeSession,
     RevokeCapability,
     SendMessage,
@@ -122,7 +123,6 @@ from mcp_interface.planning import (
     DryRunPlan,
     GetPlan,
     ListPlans,
-    UndoPlan,
 )
 from mcp_interface.reading import (
     Complete,
@@ -206,6 +206,7 @@ class OffersChanged(msgspec.Struct, frozen=True, kw_only=True, tag="offers"):
     """What a server offers is not what it was; the lists say what it is now."""
 
     server: str
+    """Empty: of any, as what somebody may know of has changed."""
     kind: Literal["tools", "resources", "prompts"]
     principal_id: PrincipalId | None = None
     """Whom alone it concerns, as a private resource of the catalog; None: whoever may see the server."""
@@ -272,11 +273,11 @@ AnyCommand = (
     | ApprovePlan
     | AnswerStep
     | CancelPlan
-    | UndoPlan
     | ListApprovals
     | AnswerApproval
     | AddServer
     | RemoveServer
+    | RestartServer
     | ListServers
     | DiagnoseServer
     | LoginServer

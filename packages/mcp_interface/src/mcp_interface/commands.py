@@ -307,6 +307,12 @@ class RemoveServer(Command[None], frozen=True, kw_only=True, tag="server.remove"
     name: str
 
 
+class RestartServer(Command[ServerStatus], frozen=True, kw_only=True, tag="server.restart"):
+    """Disconnect a server and connect it again; calls that run on it are interrupted."""
+
+    name: str
+
+
 class ListServers(Command[Page[ServerStatus]], frozen=True, kw_only=True, tag="server.list"):
     """All servers, built-in ones first."""
 

@@ -208,8 +208,6 @@ class StepMoved(EventBase, frozen=True, kw_only=True, tag="plan.step"):
     execution_id: ExecutionId | None = None
     result: str = ""
     error: ErrorBody | None = None
-    undo: str = ""
-    """By which it can be taken back; for the tool that did it."""
 
 
 class TurnEnded(EventBase, frozen=True, kw_only=True, tag="turn.ended"):
@@ -303,8 +301,6 @@ class ApprovalAnswered(EventBase, frozen=True, kw_only=True, tag="approval.answe
     approval_id: ApprovalId
     answer: Answer
     by: PrincipalId
-    capability_id: CapabilityId | None = None
-    """The right that came of a yes, if it is there already."""
 
 
 # -- agents: stream "agent:<id>" -------------------------------------------------------------------------

@@ -67,8 +67,6 @@ class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
     """Judged by the node from what the tool says of itself; nobody else sets it."""
     needs: list[str] = []
     """The rights that it takes, as resource URIs."""
-    undo: str = ""
-    """How it can be taken back, in words; empty: it cannot."""
     status: StepStatus = "pending"
     execution_id: ExecutionId | None = None
     result: str = ""

@@ -76,9 +76,3 @@ class CancelPlan(Command[Plan], frozen=True, kw_only=True, tag="plan.cancel"):
     """End a plan; the step that runs is cancelled, its rights end. Harmless when it has ended."""
 
     plan_id: PlanId
-
-
-class UndoPlan(Command[Plan], frozen=True, kw_only=True, tag="plan.undo"):
-    """Take back what ended steps have done, the latest first, as far as each can be."""
-
-    plan_id: PlanId

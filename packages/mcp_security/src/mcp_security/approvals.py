@@ -23,6 +23,9 @@ MAX_OPEN: Final = 1000
 ONCE_WITHIN: Final = timedelta(minutes=10)
 """How long a right for one use waits for that use."""
 
+LONGEST_YES: Final = timedelta(days=3650)
+"""How far ahead a yes that is remembered may end by itself."""
+
 _SAYS_ALL: Final = frozenset({("fs", "read"), ("fs", "list")})
 """Rights whose resource alone says what is done; every other action also depends on its arguments."""
 _TOO_LATE: Final = Answer(allow=False, reason="nobody answered in time")
@@ -96,12 +99,18 @@ class Approvals:
             self._questions.pop(approval_id, None)
 
     def answer(self, approval_id: ApprovalId, answer: Answer, by: PrincipalId) -> None:
-        """Answer; the first answer counts. See `ApprovalDesk.answer`."""
+        """Answer; the first answer counts. See `ApprovalDesk.answer`.
+
+        Raises:
+            NotFound: The question is not open (any more).
+            CallerMistaken: The answer is none to this question, see `_require_fitting`; it stays open.
+        """
         question = self._questions.get(approval_id)
         if question is None or not self._is_open(question):
             raise NotFound(
                 f"no open question {approval_id!r}", "it was answered, withdrawn, or its time is over"
             )
+        _require_fitting(question.approval, answer)
         self._settle(question, answer, by)
 
     def pending(self, session_id: SessionId | None = None) -> Sequence[Approval]:
@@ -117,16 +126,19 @@ class Approvals:
 
         The right cannot be handed on: the person allowed this principal, nobody else. It holds for the
         arguments that were shown, unless the person said otherwise or they change nothing: what is read or
-        listed of the disk is said by the path. `session` carries the session in its metadata; whoever ends
-        the session revokes it.
+        listed of the disk is said by the path. Who chooses a wider pattern has said otherwise: it is one to
+        whatever is done within it. `session` carries the session in its metadata; whoever ends the session
+        revokes it.
 
         Raises:
-            CallerMistaken: The answer was no.
+            CallerMistaken: The answer was no, or is none to this question.
             NotPermitted: The arguments are beyond what a limit can hold.
         """
         if not answer.allow:
             raise CallerMistaken(f"{approval.id} was answered with no", "grant nothing")
+        _require_fitting(approval, answer)
         once = answer.remember == "once"
+        wider = answer.resource_uri not in {"", approval.resource_uri}
         metadata = {
             "approval_id": approval.id,
             "fingerprint": approval.fingerprint,
@@ -136,11 +148,12 @@ class Approvals:
             metadata["session_id"] = approval.session_id
         constraints: dict[str, Any] = {"max_uses": 1} if once else {}
         wanted = parse_resource(approval.resource_uri)
-        if not answer.any_arguments and (wanted.type, wanted.operation) not in _SAYS_ALL:
+        if not answer.any_arguments and not wider and (wanted.type, wanted.operation) not in _SAYS_ALL:
             constraints["arguments"] = [{"const": approval.arguments}]
             _require_sound(approval, constraints, wanted.type)
+        remembered = None if answer.expires_in_s is None else timedelta(seconds=answer.expires_in_s)
         return GrantOptions(
-            expires_in=ONCE_WITHIN if once else None,
+            expires_in=ONCE_WITHIN if once else remembered,
             delegation_depth=0,
             constraints=constraints,
             metadata=metadata,
@@ -173,6 +186,40 @@ class Approvals:
             if now >= question.approval.expires_at:
                 self._settle(question, _TOO_LATE, SYSTEM)
                 del self._questions[approval_id]
+
+
+def _require_fitting(approval: Approval, answer: Answer) -> None:
+    """Return if an answer can be one to this question.
+
+    A pattern is one of those that were offered, and a yes to a wider one is remembered: "once" is one use of the
+    very right that is missing. An end is that of a yes that is remembered.
+
+    Raises:
+        CallerMistaken: It cannot.
+    """
+    pattern, seconds = answer.resource_uri, answer.expires_in_s
+    if pattern and not answer.allow:
+        raise CallerMistaken("a no is to the call itself, not to a pattern", "leave the pattern out")
+    if pattern and pattern not in approval.suggestions:
+        offered = ", ".join(approval.suggestions) or "none; leave it out"
+        raise CallerMistaken(
+            f"{pattern[:200]!r} is no pattern that {approval.id} offers", f"choose one of: {offered}"
+        )
+    if pattern and pattern != approval.resource_uri and answer.remember == "once":
+        raise CallerMistaken(
+            f"a yes once is one use of {approval.resource_uri}, not of {pattern}",
+            "remember it for the session or always, or leave the pattern out",
+        )
+    if seconds is None:
+        return
+    if not answer.allow or answer.remember == "once":
+        raise CallerMistaken(
+            "only a yes that is remembered has an end of its own", "remember it for the session or always"
+        )
+    if not 0 < seconds <= LONGEST_YES.total_seconds():  # so is what is no number
+        raise CallerMistaken(
+            f"a yes cannot end in {seconds} s", f"give up to {LONGEST_YES.days} days, in seconds, or no end"
+        )
 
 
 def _require_sound(approval: Approval, constraints: dict[str, Any], type: str) -> None:

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,15 @@ from mcp_interface.access import CreateKey, ListKeys, Publish, RevokeKey
 from mcp_interface.client import Client as NodeClient
 from mcp_interface.client import ClientInfo, Welcome
 from mcp_interface.clock import SystemClock, SystemEntropy
-from mcp_interface.commands import AddServer, CheckLogin, ListServers, ListSessions, Wish
+from mcp_interface.commands import (
+    AddServer,
+    CheckLogin,
+    GrantCapability,
+    ListServers,
+    ListSessions,
+    RevokeCapability,
+    Wish,
+)
 from mcp_interface.execution import ListExecutions
 from mcp_interface.key import Publication
 from mcp_interface.server import ServerSpec
@@ -340,6 +348,48 @@ def test_a_change_of_the_tools_is_told(desk: Desk, mode: str) -> None:
                         await anext(aiter(events))
             after = {tool.name for tool in (await client.list_tools()).tools}
             assert {name[:21] for name in after - before} == {"fx__test_dynamic_tool"}
+
+    desk.run(work)
+
+
+@ERAS
+def test_a_client_is_told_when_its_rights_have_changed(desk: Desk, mode: str) -> None:
+    async def work(desk: Desk) -> None:
+        heard: asyncio.Queue[str] = asyncio.Queue()
+
+        async def hear(message: Any) -> None:
+            if "ToolListChanged" in type(message).__name__:
+                heard.put_nowait("tools")
+
+        token = await desk.key(f"widened {mode}")
+        owner = desk.owner
+        async with desk.client(token, mode, message_handler=hear) as client, AsyncExitStack() as stack:
+
+            async def told() -> None:
+                async with asyncio.timeout(20):
+                    await (heard.get() if events is None else anext(events))
+
+            async def shown() -> int:
+                return len(
+                    [tool for tool in (await client.list_tools()).tools if tool.name.startswith("fx__")]
+                )
+
+            events = None
+            if mode != "legacy":
+                listening = await stack.enter_async_context(client.listen(tools_list_changed=True))
+                events = aiter(listening)
+            assert await shown() == 0
+            (key,) = [
+                each for each in (await owner.request(ListKeys())).items if f"widened {mode}" in each.name
+            ]
+            granted = await owner.request(
+                GrantCapability(agent=key.principal_id, resource_uri=RUN_ALL.resource_uri)
+            )
+            await told()
+            assert await shown() > 0
+            await owner.request(RevokeCapability(capability_id=granted.id))
+            await told()
+            assert await shown() == 0
 
     desk.run(work)
 

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from mcp_cli import presenters
+from mcp_cli import presenters, teamwork
 from mcp_cli.arguments import duration, limits
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import agent_id, collect, find_agent, find_session
@@ -13,6 +13,7 @@ from mcp_cli.sheet import Prose
 from mcp_interface.agent import AgentType
 from mcp_interface.client import Client
 from mcp_interface.commands import ListAgents, ListCapabilities, SendMessage, SpawnAgent, StopAgent, Wish
+from mcp_interface.team import ListTasks
 
 
 @click.group()
@@ -93,13 +94,14 @@ def spawn(
 @click.option("--cursor", help="Where an earlier page ended.")
 @click.pass_context
 def list_(ctx: click.Context, stopped: bool, session: str | None, limit: int, cursor: str | None) -> None:
-    """List agents, oldest first."""
+    """List agents, each below the one that it works for, with what it works on."""
     clock = invocation(ctx).clock
 
     async def work(client: Client) -> Outcome:
         place = None if session is None else (await find_session(client, session)).id
         page = await client.request(ListAgents(session_id=place, stopped=stopped, limit=limit, cursor=cursor))
-        return Outcome(value=page, shown=presenters.agents(page, clock.now()))
+        tasks = await collect(client, ListTasks(limit=1000), most=1000)
+        return Outcome(value=page, shown=teamwork.tree(page, tasks, clock.now()))
 
     run(ctx, work)
 

@@ -128,7 +128,8 @@ def _local(given: Invocation) -> list[Check]:
     from mcp_core import DataDir, Settings
 
     place = DataDir(Settings.load(given.data_dir).data_dir)
-    return [_python(), _data_dir(place.root), _disk(place.root), _socket(place.socket), _browser()]
+    checks = [_python(), _data_dir(place.root), _disk(place.root), _socket(place.socket), _browser()]
+    return [*checks, _settings()]
 
 
 def _python() -> Check:
@@ -181,6 +182,17 @@ def _browser() -> Check:
         detail="the web package is not installed",
         remedy="pip install mcp-umbrella-web",
     )
+
+
+def _settings() -> Check:
+    """The files from which commands take what no option says."""
+    from mcp_cli import configuring
+
+    try:
+        origins = {setting.origin for setting in configuring.load().settings} - {configuring.DEFAULT}
+    except UmbrellaError as error:
+        return Check(name="settings", status="error", detail=error.message, remedy=error.remedy)
+    return Check(name="settings", status="ok", detail=", ".join(sorted(origins)) or "none but the defaults")
 
 
 def _harmless(spec: ServerSpec) -> dict[str, Any]:

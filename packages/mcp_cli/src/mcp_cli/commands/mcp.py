@@ -24,6 +24,7 @@ from mcp_interface.commands import (
     ListTools,
     Page,
     RemoveServer,
+    RestartServer,
     ShareVariables,
 )
 from mcp_interface.errors import CallerMistaken
@@ -295,6 +296,19 @@ def remove(ctx: click.Context, name: str) -> None:
     async def work(client: Client) -> Outcome:
         await client.request(RemoveServer(name=name))
         return Outcome(value={"removed": name}, shown=Prose(f"removed {printable(name)}", "ok"))
+
+    run(ctx, work)
+
+
+@command.command("restart", short_help="Disconnect a server and connect it again.")
+@click.argument("name")
+@click.pass_context
+def restart(ctx: click.Context, name: str) -> None:
+    """Disconnect a server and connect it again; calls that run on it are interrupted."""
+
+    async def work(client: Client) -> Outcome:
+        status = await client.request(RestartServer(name=name), timeout=CONNECT_S)
+        return Outcome(value=status, shown=presenters.server(status), code=_code([status]))
 
     run(ctx, work)
 

@@ -1,29 +1,45 @@
 """`umbrella sessions …`: conversations, with all that happened in them."""
 
+import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import click
 
-from mcp_cli import presenters
+from mcp_cli import importing, presenters
 from mcp_cli.exporting import document, markdown, plain_lines, read_records, transcript_of
 from mcp_cli.invocation import Outcome, invocation, run
 from mcp_cli.naming import find_session, short
-from mcp_cli.sheet import Prose, facts
+from mcp_cli.sheet import Cell, Prose, Sheet, facts, row
 from mcp_cli.terminal import json_document
-from mcp_cli.untrusted import printable
+from mcp_cli.untrusted import one_line, printable
 from mcp_interface.client import Client
-from mcp_interface.commands import EndSession, ForkSession, ListSessions, ResumeSession, SuspendSession
+from mcp_interface.commands import (
+    ChangeSession,
+    EndSession,
+    ForkSession,
+    ListSessions,
+    Page,
+    ResumeSession,
+    SuspendSession,
+)
+from mcp_interface.conversing import FoundMessage, ImportSession, SearchMessages
 from mcp_interface.errors import CallerMistaken
 from mcp_interface.events import UserMessage
 from mcp_interface.session import Cleanup
 from mcp_interface.store import Record
 
+LONGEST: Final = 64 * 1024 * 1024
+"""Characters of a file that is brought in."""
+MARK: Final = str.maketrans({"\x02": "*", "\x03": "*"})
+"""How the words that fit are shown where nothing can be bold."""
+
 
 @click.group()
 def command() -> None:
-    """List, show, export, fork, suspend and end sessions."""
+    """List, search, show, rename, export, import, fork, suspend and end sessions."""
 
 
 @command.command("list", short_help="Sessions, latest activity first.")
@@ -92,6 +108,116 @@ def write(path: Path, text: str) -> None:
         path.write_text(text, "utf-8")
     except OSError as error:
         raise CallerMistaken(f"{path} cannot be written: {error}", "name another file") from error
+
+
+@command.command(
+    short_help="Find what was said, in all your sessions.",
+    epilog="Example: umbrella sessions search 'flaky test' deadl*",
+)
+@click.argument("words", nargs=-1, required=True)
+@click.option("--session", help="Only in this one.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@click.option("--cursor", help="Where an earlier page ended.")
+@click.pass_context
+def search(
+    ctx: click.Context, words: tuple[str, ...], session: str | None, limit: int, cursor: str | None
+) -> None:
+    """Find what was said, best first: words that all have to be there, "phrases", and beginnings*."""
+    clock = invocation(ctx).clock
+
+    async def work(client: Client) -> Outcome:
+        only = (await find_session(client, session)).id if session is not None else None
+        text = " ".join(words)
+        page = await client.request(SearchMessages(text=text, session_id=only, limit=limit, cursor=cursor))
+        return Outcome(value=page, shown=_found(page, clock.now()))
+
+    run(ctx, work)
+
+
+def _found(page: Page[FoundMessage], now: datetime) -> Sheet:
+    rows = [
+        row(
+            Cell(short(message.session_id), "accent"),
+            Cell(str(message.version), "dim"),
+            Cell(one_line(message.title, 30) or "untitled", "strong"),
+            Cell("you" if message.role == "user" else "assistant", "dim"),
+            Cell(presenters.ago(message.at, now), "dim"),
+            one_line(message.snippet.translate(MARK)),
+        )
+        for message in page.items
+    ]
+    note = "go on there: umbrella --resume SESSION, or in a copy: umbrella sessions fork SESSION --at EVENT"
+    return Sheet(
+        columns=("session", "#event", "title", "who", "when", "said"),
+        rows=rows,
+        empty="nothing that was said has all these words",
+        note=presenters.more(page) or note,
+    )
+
+
+@command.command(short_help="Give a session another title.")
+@click.argument("session")
+@click.argument("title", nargs=-1, required=True)
+@click.pass_context
+def rename(ctx: click.Context, session: str, title: tuple[str, ...]) -> None:
+    """Give a session another title."""
+    wanted = " ".join(title).strip()
+    if not wanted:
+        raise click.UsageError("a title needs at least one letter", ctx)
+
+    async def work(client: Client) -> Outcome:
+        found = await find_session(client, session)
+        changed = await client.request(ChangeSession(session_id=found.id, title=wanted))
+        return Outcome(
+            value=changed, shown=facts(("session", changed.id), ("title", printable(changed.title)))
+        )
+
+    run(ctx, work)
+
+
+@command.command("import", short_help="Bring in a conversation from a file.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--title", help="How it is called; otherwise as in the file, or by its first words.")
+@click.pass_context
+def import_(ctx: click.Context, file: Path, title: str | None) -> None:
+    """Bring in what `umbrella sessions export --as json` wrote, or a JSON list of {role, content, timestamp}.
+
+    What people and models said is taken, with its times. Nothing is answered, and no tool runs.
+    """
+
+    async def work(client: Client) -> Outcome:
+        taken = importing.read(_read(file))
+        wish = ImportSession(
+            messages=taken.messages,
+            title=taken.title if title is None else title,
+            metadata={"source": one_line(file.name, 200)},
+        )
+        made = await client.request(wish)
+        value = {"session": made, "messages": len(taken.messages), "left_out": taken.left}
+        shown = facts(
+            ("session", made.id),
+            ("title", one_line(made.title, 80)),
+            ("messages", str(len(taken.messages))),
+            ("left out", Cell("; ".join(taken.left), "warn")),
+            note=f"go on with it: umbrella --resume {made.id}",
+        )
+        return Outcome(value=value, shown=shown)
+
+    run(ctx, work)
+
+
+def _read(file: Path) -> str:
+    try:
+        if str(file) == "-":
+            text = sys.stdin.read(LONGEST + 1)
+        else:
+            with file.open(encoding="utf-8") as opened:
+                text = opened.read(LONGEST + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CallerMistaken(f"{file} cannot be read: {error}", "name another file") from error
+    if len(text) > LONGEST:
+        raise CallerMistaken(f"{file} has more than {LONGEST} characters", "bring it in as several files")
+    return text
 
 
 @command.command(short_help="Begin a session with a copy of another one.")

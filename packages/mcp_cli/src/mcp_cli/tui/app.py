@@ -5,13 +5,17 @@ a second, however fast it comes.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from textual import events, work
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.command import Provider
+from textual.screen import ModalScreen
 from textual.widgets import TextArea
 
 from mcp_cli.attachment import Opener
@@ -24,21 +28,26 @@ from mcp_cli.completing import (
     wish,
     with_values,
 )
+from mcp_cli.finding import best, project_files
+from mcp_cli.grammar import Fill, Order, parse
 from mcp_cli.history import InputHistory
 from mcp_cli.including import files_like
 from mcp_cli.invocation import Invocation
 from mcp_cli.mentions import escaped
 from mcp_cli.naming import short
-from mcp_cli.observer.screen import ObserverScreen
+from mcp_cli.remembering import ReplState
 from mcp_cli.repl import Repl, first_steps, known_names
 from mcp_cli.sheet import Prose, Shown
+from mcp_cli.transcript import Said
 from mcp_cli.tui.approval import ApprovalCard
 from mcp_cli.tui.blocks import Echo, Painter
-from mcp_cli.tui.palette import DARK, LIGHT, palette
+from mcp_cli.tui.inbox import Inbox
+from mcp_cli.tui.palette import palette
 from mcp_cli.tui.pane import TranscriptPane
 from mcp_cli.tui.popup import Popup
 from mcp_cli.tui.prompt import Prompt
 from mcp_cli.tui.question import QuestionCard, Wanted
+from mcp_cli.tui.stage import StageApp
 from mcp_cli.tui.status import StatusBar
 from mcp_cli.untrusted import one_line
 from mcp_interface.commands import AnswerApproval
@@ -46,13 +55,23 @@ from mcp_interface.errors import CallerMistaken, ErrorBody, UmbrellaError
 from mcp_interface.question import Inquiry, Question, Response
 
 FRAME_S: Final = 1 / 30
+FILES_KEPT_S: Final = 15.0
+"""Seconds for which it is not looked anew which files there are."""
+FOUND: Final = 30
+"""Files that fit some letters, at most."""
 SUGGEST_S: Final = 5.0
 """Seconds that a server may take to suggest values."""
 TWICE_S: Final = 2.0
 """Seconds within which a second Ctrl-C leaves."""
 
 
-class UmbrellaApp(App[None]):
+def _slash_commands() -> type[Provider]:
+    from mcp_cli.tui.commands import SlashCommands
+
+    return SlashCommands
+
+
+class UmbrellaApp(StageApp):
     """The REPL on a whole terminal.
 
     Args:
@@ -61,19 +80,26 @@ class UmbrellaApp(App[None]):
         history: Earlier inputs.
         resume: Session to begin with: an id, prefix or title.
         latest: Begin with the latest session.
-        light: Begin with the light colours.
+        theme: Colours to begin with; empty is what was chosen last, else ours.
+        state: What is remembered of the person.
     """
 
-    ENABLE_COMMAND_PALETTE = False
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_slash_commands}
+    COMMAND_PALETTE_BINDING = "ctrl+backslash"
     TITLE = "Umbrella"
     CSS = """
     Screen { background: $background; layout: vertical; }
+    ModalScreen { background: $background 60%; }
     #transcript { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "leave", priority=True, show=False),
         Binding("ctrl+d", "leave", "leave", priority=True, show=False),
         Binding("escape", "stop_turn", "stop the assistant", show=False),
+        Binding("ctrl+right_square_bracket", "detach", "leave", priority=True, show=False),
+        Binding("ctrl+r", "search", "search the inputs", priority=True, show=False),
+        Binding("ctrl+g", "edit", "write in an editor", priority=True, show=False),
+        Binding("ctrl+p", "sessions", "sessions", priority=True, show=False),
         Binding("ctrl+o", "fold", "open and fold results", priority=True, show=False),
         Binding("pageup", "scroll(-1)", "scroll up", priority=True, show=False),
         Binding("pagedown", "scroll(1)", "scroll down", priority=True, show=False),
@@ -87,20 +113,18 @@ class UmbrellaApp(App[None]):
         *,
         resume: str | None = None,
         latest: bool = False,
-        light: bool = False,
+        theme: str = "",
+        state: ReplState | None = None,
     ) -> None:
-        super().__init__()
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.theme = LIGHT.name if light else DARK.name
-        self._colours = palette(self.current_theme)
-        self.repl = Repl(opener, invocation, self)
-        self._clock = invocation.clock
-        self._history = history
+        super().__init__(invocation, history, state, theme=theme)
+        self.repl = Repl(opener, invocation, self, self.state)
+        self.inbox = Inbox()
         self._begin = (resume, latest)
         self._known = Known()
         self._stale = False
-        self._pressed_at = float("-inf")
+        self._pressed_at = self._escaped_at = float("-inf")
+        self._files: Sequence[str] = ()
+        self._files_until = float("-inf")
         self._welcomed = False
         self._forms: list[tuple[Wanted, asyncio.Future[Response]]] = []
         """What only this REPL wants to know."""
@@ -126,6 +150,7 @@ class UmbrellaApp(App[None]):
         self.status = self.query_one(StatusBar)
         self.prompt.focus()
         self.status.tell(self.repl)
+        self.apply_state()
         self._keep_attached()
         self._start()
 
@@ -147,12 +172,17 @@ class UmbrellaApp(App[None]):
                 await self.repl.open(resume, latest)
             except UmbrellaError as error:
                 self.complain(error.body())
-            self._known = await known_names(self.repl)
+            await self._learn()
         self._watch()
+
+    async def _learn(self) -> None:
+        """Learn anew which names completion may offer."""
+        known = await known_names(self.repl)
+        self._known = msgspec.structs.replace(known, themes=dict.fromkeys(sorted(self.colours()), ""))
 
     @work(exclusive=True, group="watch")
     async def _watch(self) -> None:
-        await self.repl.storage.run()
+        await asyncio.gather(self.repl.storage.run(), self.repl.survey.run())
 
     @work(exclusive=True, group="refresh")
     async def _refresh(self) -> None:
@@ -203,6 +233,7 @@ class UmbrellaApp(App[None]):
 
     def leave(self) -> None:
         """End; the agents go on."""
+        self.keep_state()
         self.exit()
 
     @property
@@ -251,15 +282,18 @@ class UmbrellaApp(App[None]):
                 self._refresh()
         self.pane.sync(self.repl.transcript.blocks)
         self.status.tell(self.repl)
+        self.look_elsewhere()
         self._ask()
 
     def _ask(self) -> None:
-        fresh = self.card.ask(self.repl.transcript.approvals)
+        here, listed = self.repl.session_id, self.repl.errands.approvals
+        waiting = self.inbox.waiting(self.repl.transcript.approvals, listed, here, self._clock.now())
+        fresh = self.card.ask(waiting, here)
         wanted = self._wanted()
         asked = self.question.ask(wanted)
         free = not self.prompt.text and not self.card.has_focus and not self.question.has_focus_within
-        if fresh and not self.prompt.text:
-            self.card.focus()
+        if fresh and self.repl.transcript.approvals and not self.prompt.text:
+            self.card.focus()  # one of another session waits until the person goes there
         elif asked and self.card.approval is None and (free or wanted[0].question is None):
             self.question.focus()
         elif self._at_nothing():
@@ -290,10 +324,12 @@ class UmbrellaApp(App[None]):
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
         """Carry out a line."""
         self.pane.to_end()
-        if message.text.lstrip().startswith("/"):
+        if isinstance(parse(message.text), Order | Fill):
             self.pane.sync(self.repl.transcript.blocks)
             self.pane.add(Echo(message.text))
         if message.text.strip() == "/observe":
+            from mcp_cli.observer.screen import ObserverScreen
+
             self.push_screen(ObserverScreen(self.repl.attachment.request, self._colours, self._clock))
         else:
             self._submit(message.text)
@@ -302,7 +338,14 @@ class UmbrellaApp(App[None]):
     async def _submit(self, text: str) -> None:
         await self.repl.submit(text)
         if text.lstrip().startswith("/"):
-            self._known = await known_names(self.repl)
+            await self._learn()
+
+    def begin(self, text: str, *, whole: bool) -> None:
+        """Do a command of the palette, or let the person go on writing it."""
+        if whole:
+            self.post_message(Prompt.Submitted(text))
+        else:
+            self.prefill(f"{text} ")
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Offer completions for what is being typed."""
@@ -317,7 +360,20 @@ class UmbrellaApp(App[None]):
         typed = mentioned(text) if self.prompt.cursor_location == self.prompt.document.end else None
         if typed is None:
             return []
-        return complete_mention(text, self._known, files_like(typed.removeprefix('"'), Path.cwd()))
+        wanted = typed.removeprefix('"')
+        files = files_like(wanted, Path.cwd())
+        if wanted:
+            if self._clock.monotonic() >= self._files_until:
+                self._files_until = self._clock.monotonic() + FILES_KEPT_S
+                self._find_files()
+            files |= {path: "file" for path in best(wanted, self._files, FOUND) if path not in files}
+        return complete_mention(text, self._known, files)
+
+    @work(group="files")
+    async def _find_files(self) -> None:
+        """Look anew which files there are."""
+        self._files = await project_files(Path.cwd(), self._clock)
+        self.popup.offer(self._completions())
 
     @work(exclusive=True, group="suggest")
     async def _suggest(self) -> None:
@@ -335,8 +391,10 @@ class UmbrellaApp(App[None]):
 
     def on_approval_card_given(self, message: ApprovalCard.Given) -> None:
         """Pass an answer on."""
+        self.inbox.settle(message.approval.id)
         self._answer(message)
         self.prompt.focus()
+        self.changed()
 
     @work(group="orders")
     async def _answer(self, message: ApprovalCard.Given) -> None:
@@ -345,6 +403,7 @@ class UmbrellaApp(App[None]):
                 AnswerApproval(approval_id=message.approval.id, answer=message.answer)
             )
         except UmbrellaError as error:
+            self.inbox.unsettle(message.approval.id)
             self.complain(error.body())
 
     def on_question_card_given(self, message: QuestionCard.Given) -> None:
@@ -395,17 +454,15 @@ class UmbrellaApp(App[None]):
         """A paste that lands elsewhere belongs into the prompt."""
         at_card = self.card.has_focus_within or self.question.has_focus_within
         if self.focused is not self.prompt and not at_card:
-            self.prompt.insert(event.text)
-            self.prompt.focus()
+            self.prompt.paste(event.text)
 
     # -- actions ------------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The keys of the conversation are its own: another screen has other ones."""
-        return len(self.screen_stack) == 1 or action not in {"fold", "scroll", "stop_turn", "leave"}
-
     def action_interrupt(self) -> None:
-        """Ctrl-C: copy a selection, else empty the prompt, else leave when pressed twice."""
+        """Ctrl-C: leave what is on top, copy a selection, empty the prompt, or leave when pressed twice."""
+        if isinstance(self.screen, ModalScreen):
+            self.screen.dismiss(None)
+            return
         selected = self.screen.get_selected_text()
         if selected:
             self.copy_to_clipboard(selected)
@@ -428,11 +485,29 @@ class UmbrellaApp(App[None]):
         else:
             self.leave()
 
+    def action_detach(self) -> None:
+        """Ctrl-]: leave at once, whatever is typed."""
+        self.leave()
+
     def action_stop_turn(self) -> None:
-        """Esc: stop the assistant."""
+        """Esc: stop the assistant; pressed twice when it is idle, go back to an earlier message."""
         if self.repl.transcript.working is not None:
             self._stop()
+        elif self.prompt.has_focus and not self.prompt.text:
+            self._escape()
         self.prompt.focus()
+
+    def _escape(self) -> None:
+        if not any(isinstance(block, Said) for block in self.repl.transcript.blocks):
+            return
+        now = self._clock.monotonic()
+        if now - self._escaped_at < TWICE_S:
+            self._escaped_at = float("-inf")
+            self.clear_notifications()
+            self._submit("/rewind")
+            return
+        self._escaped_at = now
+        self.notify("press Esc again to go back to one of your messages", timeout=TWICE_S)
 
     @work(group="orders")
     async def _stop(self) -> None:

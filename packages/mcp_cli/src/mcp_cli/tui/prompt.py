@@ -7,6 +7,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from mcp_cli.history import InputHistory
+from mcp_cli.pasting import Folds
 from mcp_cli.tui.popup import Popup
 
 NEWLINE: Final = {"shift+enter", "ctrl+j", "alt+enter"}
@@ -31,19 +32,23 @@ class Prompt(TextArea):
             super().__init__()
             self.text = text
 
+    class Asked(Message):
+        """The person pressed ? on an empty line."""
+
     class Tabbed(Message):
         """The person pressed Tab, and there was nothing to complete."""
 
     def __init__(self, history: InputHistory, popup: Popup) -> None:
         super().__init__(
             id="prompt",
-            placeholder="Say something, or / for commands",
+            placeholder="Say something, / for commands, ? for keys",
             compact=False,
             highlight_cursor_line=False,
             tab_behavior="focus",
         )
         self._history = history
         self._popup = popup
+        self._folds = Folds()
 
     async def _on_key(self, event: events.Key) -> None:
         if self._handles(event.key):
@@ -51,6 +56,23 @@ class Prompt(TextArea):
             event.prevent_default()
             return
         await super()._on_key(event)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        event.prevent_default()
+        self.paste(event.text)
+
+    def paste(self, text: str) -> None:
+        """Take a paste in; a long one as one word that is opened when it is sent."""
+        pasted = text.replace("\r\n", "\n").replace("\r", "\n")
+        done = self.replace(self._folds.fold(pasted, self.text), *self.selection)
+        self.move_cursor(done.end_location)
+        self.focus()
+
+    @property
+    def whole(self) -> str:
+        """What is typed, with its folds opened."""
+        return self._folds.unfold(self.text)
 
     def _handles(self, key: str) -> bool:
         if key == "enter":
@@ -66,6 +88,10 @@ class Prompt(TextArea):
             return self._arrow(key)
         elif key == "escape" and self._popup.choices:
             self._popup.offer(())
+        elif key == "question_mark" and not self.text:
+            self.post_message(self.Asked())
+        elif key == "backspace":
+            return self._drop_fold()
         else:
             return False
         return True
@@ -91,13 +117,23 @@ class Prompt(TextArea):
             self.fill(marked.line)
 
     def _send(self) -> None:
-        text = self.text
-        if not text.strip():
+        if not self.text.strip():
             return
-        self._history.add(text)
+        text = self._folds.sent(self.text)
+        self._history.add(self.whole)
         self._popup.offer(())
         self.fill("")
         self.post_message(self.Submitted(text))
+
+    def _drop_fold(self) -> bool:
+        """Take a whole fold away when the cursor is right behind it."""
+        if not self.selection.is_empty:
+            return False
+        row, column = self.cursor_location
+        mark = self._folds.ending(self.document.get_line(row)[:column])
+        if mark:
+            self.delete((row, column - len(mark)), (row, column))
+        return bool(mark)
 
     def _arrow(self, key: str) -> bool:
         step = -1 if key == "up" else 1

@@ -1,12 +1,12 @@
-"""The line at the bottom: session, model, profile, open questions, tokens, connection."""
+"""The line at the bottom of the screen: what `statusline` says, in colours."""
 
 from rich.text import Text
 from textual.widget import Widget
 
 from mcp_cli.naming import short
 from mcp_cli.repl import Repl
+from mcp_cli.statusline import GAP, Part, Standing, status_parts
 from mcp_cli.tui.palette import Palette
-from mcp_cli.untrusted import one_line
 
 
 class StatusBar(Widget):
@@ -19,11 +19,20 @@ class StatusBar(Widget):
     def __init__(self, palette: Palette) -> None:
         super().__init__(id="status")
         self.palette = palette
+        self._standing = Standing()
         self._text = Text()
 
     def tell(self, repl: Repl) -> None:
         """Take over the present state."""
-        text = status_line(repl, self.palette)
+        self._standing = standing(repl)
+        self._write()
+
+    def on_resize(self) -> None:
+        """Say as much as there is room for."""
+        self._write()
+
+    def _write(self) -> None:
+        text = in_colours(status_parts(self._standing, self.content_size.width), self.palette)
         if text != self._text or text.spans != self._text.spans:
             self._text = text
             self.refresh()
@@ -33,58 +42,36 @@ class StatusBar(Widget):
         return self._text
 
 
-def status_line(repl: Repl, palette: Palette) -> Text:
-    """Write the status of a REPL in one line."""
-    picture = repl.transcript
-    attached = repl.session_id is not None
-    parts: list[tuple[str, str]] = []
-    questions = len(picture.approvals) + len(repl.questions)
-    away = repl.attachment.state != "connected"
-    if away:
-        parts.append(_connection(repl, palette))  # first: a narrow terminal cuts the end off
-    if questions:
-        parts.append((f"{questions} waiting for you", f"bold {palette.warn}"))
-    elif picture.working is not None and not away:
-        parts.append(("working, Esc stops", palette.warn))
-    if picture.suspended:
-        parts.append(("suspended, /resume", f"bold {palette.warn}"))
-    if repl.storage.refusing:
-        parts.append(("journal takes nothing", f"bold {palette.bad}"))
-    parts.append((short(repl.session_id) if repl.session_id else "new session", palette.dim))
-    parts.append(_model(repl, palette))
-    profile = picture.profile if attached else repl.profile
-    parts.append((f"profile {profile}", f"bold {palette.bad}" if profile == "open" else palette.dim))
-    if picture.input_tokens or picture.output_tokens:
-        tokens = f"{_count(picture.input_tokens)} in, {_count(picture.output_tokens)} out"
-        parts.append((tokens, palette.dim))
-    if not away:
-        parts.append(_connection(repl, palette))
-    line = Text(no_wrap=True, overflow="ellipsis")
-    for index, (text, style) in enumerate(parts):
-        line.append(" · " if index else "", style=palette.dim)
-        line.append(text, style=style)
-    return line
-
-
-def _model(repl: Repl, palette: Palette) -> tuple[str, str]:
-    picture = repl.transcript
+def standing(repl: Repl) -> Standing:
+    """Gather what a REPL knows; `repl.beyond` holds what the transcript does not tell."""
+    picture, status = repl.transcript, repl.status
+    ready = status is None or status.model.ready
     chosen = picture.answered_by or picture.model or repl.model
-    if repl.status is not None and not repl.status.model.ready:
-        return "no model", palette.warn
-    if not chosen and repl.status is not None:
-        chosen = repl.status.model.model
-    return one_line(chosen, 40) or "model ?", palette.dim
+    return Standing(
+        session=short(repl.session_id) if repl.session_id else "",
+        model=chosen or (status.model.model if status is not None else ""),
+        ready=ready,
+        profile=picture.profile if repl.session_id is not None else repl.profile,
+        connection=repl.attachment.state,
+        waiting=len(picture.approvals) + len(repl.questions),
+        working=len(picture.turns),
+        suspended=picture.suspended,
+        refusing=bool(repl.storage.refusing),
+        input_tokens=picture.input_tokens,
+        output_tokens=picture.output_tokens,
+        in_window=picture.in_window,
+        cost=picture.cost,
+        unpriced=picture.unpriced,
+        seconds=picture.seconds,
+        beyond=repl.beyond,
+    )
 
 
-def _connection(repl: Repl, palette: Palette) -> tuple[str, str]:
-    words = {
-        "connecting": ("starting the node…", palette.warn),
-        "connected": ("connected", palette.dim),
-        "lost": ("node lost, trying again…", f"bold {palette.bad}"),
-        "stopped": ("node stopped; send something to start it", f"bold {palette.bad}"),
-    }
-    return words[repl.attachment.state]
-
-
-def _count(tokens: int) -> str:
-    return f"{tokens / 1000:.1f}k" if tokens >= 1000 else str(tokens)
+def in_colours(parts: list[Part], palette: Palette) -> Text:
+    """Write the parts as one line."""
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for index, part in enumerate(parts):
+        line.append(GAP if index else "", style=palette.dim)
+        style = palette.tones[part.tone]
+        line.append(part.text, style=f"bold {style}" if part.strong else style)
+    return line

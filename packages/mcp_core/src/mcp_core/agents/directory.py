@@ -70,6 +70,8 @@ class Directory:
         self._makers: dict[AgentType, Maker] = {}
         self.on_restart: Callable[[SessionId, AgentRestarted], Awaitable[Any]] | None = None
         """Told of each restart of an agent that belongs to a session."""
+        self.on_stop: Callable[[AgentRecord, str], None] | None = None
+        """Told of each agent that has ended, its rights with it."""
         self._list = Roster()
         self._awake: set[AgentId] = set()
         self._versions: dict[AgentId, int] = {}
@@ -369,6 +371,8 @@ class Directory:
             {"lifetime_s": lifetime},
             {"agent_id": agent_id, "type": agent.type, "reason": reason},
         )
+        if self.on_stop is not None:
+            self.on_stop(agent, reason)
 
     def _restarted(self, agent: AgentRecord, error: BaseException, count: int) -> None:
         self._telemetry.emit(

@@ -10,15 +10,18 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from mcp_core.agents.left import Allowed
 from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.showing import Showing
 from mcp_core.gateway.tool_book import ToolBook, said_no
 from mcp_core.gateway.toolbox import Toolbox
-from mcp_interface.address import Resource
+from mcp_interface.address import Resource, parse_resource
 from mcp_interface.approval import Answer, Approval, ApprovalDesk
 from mcp_interface.capability import GrantOptions, Need, Verdict
-from mcp_interface.clock import Clock, Entropy
+from mcp_interface.clock import Clock, Entropy, Instant
 from mcp_interface.errors import NotPermitted, UmbrellaError
 from mcp_interface.events import ApprovalAnswered, ApprovalAsked, ExecutionChanged, SessionEvent
 from mcp_interface.ids import SYSTEM, ApprovalId, ExecutionId, PrincipalId, SessionId, is_id, new_id
@@ -37,6 +40,34 @@ class _Asked(NamedTuple):
     answer: asyncio.Task[Answer]
 
 
+class _Given(NamedTuple):
+    """A yes to a call that has not ended."""
+
+    allowed: Allowed
+    since: Instant
+    """When it was given; of an earlier process: when it was asked for, which is before."""
+
+    @property
+    def ends(self) -> Instant | None:
+        """When it is one no more, if the person said so."""
+        seconds = self.allowed.answer.expires_in_s
+        return None if seconds is None else self.since + timedelta(seconds=seconds)
+
+    def holds(self, needed: Resource, now: Instant) -> bool:
+        """Whether it is still one to this right."""
+        asked = self.allowed.approval
+        in_time = now < asked.expires_at and (self.ends is None or now < self.ends)
+        return in_time and asked.resource_uri == needed.uri
+
+
+class Yes(NamedTuple):
+    """What a yes turns into."""
+
+    resource: Resource
+    """The very right that was missing, or the wider pattern that the person chose."""
+    options: GrantOptions
+
+
 class Approving:
     """Asks people about rights, and remembers what they never want to be asked again.
 
@@ -53,7 +84,9 @@ class Approving:
         clock: Clock,
         entropy: Entropy,
         timeout_s: float,
+        showing: Showing,
     ) -> None:
+        self._showing = showing
         self._desk = desk
         self._toolbox = toolbox
         self._sessions = sessions
@@ -65,7 +98,7 @@ class Approving:
         """What sees to the answer of each open question."""
         self._reopened: dict[ExecutionId, _Asked] = {}
         """What calls of an earlier process wait for; it may be answered before they are brought here."""
-        self._allowed: dict[ExecutionId, list[Allowed]] = {}
+        self._allowed: dict[ExecutionId, list[_Given]] = {}
         """Each yes to a call that has not ended; it serves the same call again while its time lasts."""
         self._stopping = False
 
@@ -79,10 +112,11 @@ class Approving:
         for task in self._waiting.values():
             task.cancel()
         await asyncio.gather(*self._waiting.values(), return_exceptions=True)
+        await self._showing.close()
 
     def reopen(self, execution_id: ExecutionId, request: ToolRequest) -> None:
         """Let what a person was being asked in an earlier process be answered in this one."""
-        self._allowed[execution_id] = list(request.left.allowed)
+        self._allowed[execution_id] = [_Given(each, each.approval.asked_at) for each in request.left.allowed]
         approval = request.left.approval
         if approval is not None:
             self._desk.open(approval)
@@ -93,6 +127,7 @@ class Approving:
 
         Raises:
             NotFound: The question is not open (any more).
+            CallerMistaken: It names a pattern or an end that this answer cannot have; the question stays open.
             StorageUnavailable: It could not be journaled yet; it counts, and the session owes it.
         """
         self._desk.answer(approval_id, answer, by)
@@ -125,8 +160,8 @@ class Approving:
 
     async def ask(
         self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, need: Need, verdict: Verdict
-    ) -> GrantOptions:
-        """Ask, wait, and return the terms of the right that the answer gives.
+    ) -> Yes:
+        """Ask, wait, and return the right that the answer gives, with its terms.
 
         What this very call was allowed before is not asked again while that question's time lasts.
 
@@ -143,11 +178,12 @@ class Approving:
             asked = asked or await self._open(request, execution_id, tool, need, verdict)
             approval, answer = asked.approval, await self._answer_to(asked)
         else:
-            approval, answer = known.approval, known.answer
+            approval, answer = known.allowed.approval, known.allowed.answer
         if not answer.allow:
             for_good = answer.remember == "always"
             details = {"resource_uri": need.resource.uri}
             raise said_no(request.server, request.tool, answer.reason, details, for_good=for_good)
+        answered_at = self._clock.now()
         # an equal question may have been open, and answered with "never"
         await self.refuse_what_was_refused(request)
         now_offered = await self._toolbox.find(
@@ -160,21 +196,23 @@ class Approving:
                 {"reason": "changed", "resource_uri": need.resource.uri},
             )
         if known is None:
-            self._allowed.setdefault(execution_id, []).append(Allowed(approval=approval, answer=answer))
-        return self._desk.terms(approval, answer)
+            known = _Given(Allowed(approval=approval, answer=answer), answered_at)
+            self._allowed.setdefault(execution_id, []).append(known)
+        options = self._desk.terms(approval, answer)
+        if known.ends is not None:  # counted from the answer, also where the right is given a second time
+            options = msgspec.structs.replace(options, expires_in=None, expires_at=known.ends)
+        return Yes(parse_resource(answer.resource_uri or approval.resource_uri), options)
 
-    def _known(self, execution_id: ExecutionId, needed: Resource) -> Allowed | None:
+    def _known(self, execution_id: ExecutionId, needed: Resource) -> _Given | None:
         now = self._clock.now()
-        for each in self._allowed.get(execution_id, ()):
-            if each.approval.resource_uri == needed.uri and now < each.approval.expires_at:
-                return each
-        return None
+        given = self._allowed.get(execution_id, ())
+        return next((each for each in given if each.holds(needed, now)), None)
 
     async def _open(
         self, request: ToolRequest, execution_id: ExecutionId, tool: Tool, need: Need, verdict: Verdict
     ) -> "_Asked":
         """Make a question durable, with its call, so that both outlive the process; then it is seen to."""
-        approval = self._approval(request, execution_id, tool, need.resource, verdict)
+        approval = await self._approval(request, execution_id, tool, need, verdict)
         self._desk.terms(approval, Answer(allow=True))
         self._desk.open(approval)
         asked: list[SessionEvent] = [ApprovalAsked(timestamp=approval.asked_at, approval=approval)]
@@ -222,15 +260,19 @@ class Approving:
         with suppress(UmbrellaError):  # answered in this moment; or the session owes it
             await self.answer(approval.id, Answer(allow=False, reason="the call was cancelled"), SYSTEM)
 
-    def _approval(
+    async def _approval(
         self,
         request: ToolRequest,
         execution_id: ExecutionId,
         tool: Tool,
-        needed: Resource,
+        need: Need,
         verdict: Verdict,
     ) -> Approval:
-        now = self._clock.now()
+        needed = need.resource
+        now = (
+            self._clock.now()
+        )  # before the look at what it would change, which is not older than the question
+        shown = await self._showing.of(request, tool, needed)
         return Approval(
             id=ApprovalId(new_id("ask", self._entropy)),
             session_id=request.session_id,
@@ -244,6 +286,13 @@ class Approving:
             fingerprint=self._desk.fingerprint(tool.info(), request.arguments),
             asked_at=now,
             expires_at=now + self._timeout,
+            effect=shown.effect,
+            touches=shown.touches,
+            agent_name=shown.agent_name,
+            preview=shown.preview,
+            precedent=shown.precedent,
+            # what an agent may hand on is never more than it asked for
+            suggestions=[] if need.depth else shown.suggestions,
         )
 
     def _person(self, request: ToolRequest) -> PrincipalId:

@@ -8,7 +8,11 @@ from typing import Protocol
 from mcp_core.agents.tool_executor import Caller
 from mcp_core.gateway.executions import Executions
 from mcp_core.gateway.handlers.sessions import SessionCommands
-from mcp_core.gateway.sessions import Found
+from mcp_core.gateway.plans.index import PlanIndex
+from mcp_core.gateway.sessions import Found, Sessions
+from mcp_core.gateway.spending import Spending
+from mcp_core.gateway.task_index import TaskIndex
+from mcp_core.runtime.commit import Journal
 from mcp_interface.server import ServerSpec, ServerStatus
 
 log = logging.getLogger(__name__)
@@ -23,6 +27,14 @@ class Host(Protocol):
     async def add(self, name: str, spec: ServerSpec) -> ServerStatus:
         """Connect a server."""
         ...
+
+
+def read_off(sessions: Sessions, journal: Journal) -> tuple[Spending, TaskIndex, PlanIndex]:
+    """What is read off the events of all sessions, from the first on."""
+    spending, tasks, plans = Spending(), TaskIndex(), PlanIndex(journal)
+    for heard in (spending.heard, tasks.heard, plans.heard):
+        sessions.watch(heard)
+    return spending, tasks, plans
 
 
 def connect_all(host: Host, wanted: dict[str, ServerSpec]) -> Connecting:

@@ -15,6 +15,7 @@ from mcp_interface.capability import (
     GrantOptions,
     Sealed,
     SecurityKernel,
+    Verdict,
 )
 from mcp_interface.errors import CallerMistaken, NotFound, NotPermitted
 from mcp_interface.ids import SYSTEM, CapabilityId, PrincipalId, is_id
@@ -114,6 +115,25 @@ async def designate(
         metadata={"by": NAMED},
     )
     return await kernel.request(person, wanted, limited)
+
+
+def held_to_hand_on(
+    kernel: SecurityKernel, holder: PrincipalId, wanted: Resource, depth: int
+) -> Verdict | None:
+    """An allow out of what somebody holds and may hand on so many times; None: there is nothing. Records nothing."""
+    for capability in kernel.held_by(holder):
+        if capability.delegation_depth < depth or _is_named(capability):
+            continue
+        try:
+            handle = kernel.handle_of(capability.id, holder)
+        except NotFound:
+            continue  # it ended in between
+        verdict = kernel.validate(handle, holder, wanted)
+        if verdict.reason in _PERHAPS:
+            return msgspec.structs.replace(
+                verdict, allowed=True, reason="allowed", capability_id=capability.id, needed=None
+            )
+    return None
 
 
 async def withdraw(kernel: SecurityKernel, grants: Sequence[Grant]) -> None:

@@ -21,9 +21,12 @@ from mcp_interface.events import (
     ExecutionChanged,
     QuestionAnswered,
     QuestionAsked,
+    RetryAsked,
     SessionChanged,
     SessionCreated,
     SessionEvent,
+    TaskGiven,
+    TaskMoved,
     TurnEnded,
     TurnStarted,
     UserMessage,
@@ -71,7 +74,8 @@ def fork_of(
     """The events of a new session whose conversation is that of these records.
 
     What a model is shown is the same. What had begun and not ended is left out: the turn, tool calls,
-    questions; so are the agents, whose rights are their own, and the states that the session went through.
+    questions; so are the agents, whose rights are their own, the tasks, and the
+    states that the session went through. A fork of a session about a task is a person's own session, and still locked.
 
     Args:
         records: The part that is carried over; the first is the session's creation.
@@ -94,12 +98,15 @@ def fork_of(
         created_by=by,
         metadata={key: value for key, value in first.metadata.items() if key != NODES_OWN},
         forked_from=whence,
+        lineage=None,
     )
     events = [record.event for record in records[1:]]
     open_ids = _open(events)
     copied = [event for event in events if _is_carried(event, open_ids)]
     if title is not None:
         copied.append(SessionChanged(timestamp=now, title=title, by=by))
+    if first.lineage is not None:  # whatever was set there, it meant nothing there
+        copied.append(SessionChanged(timestamp=now, profile="locked", by=by))
     return [created, *copied]  # type: ignore[list-item]  # a session's stream holds session events only
 
 
@@ -115,6 +122,8 @@ def unanswered(events: Sequence[object]) -> list[str]:
                 heard = max(heard, event.heard)
             case TurnStarted():
                 heard = len(words)
+            case RetryAsked():
+                heard = min(heard, max(0, len(words) - 1))
     return words[heard:]
 
 
@@ -138,7 +147,7 @@ def _open(events: Sequence[object]) -> set[str]:
 
 def _is_carried(event: object, open_ids: set[str]) -> bool:
     match event:
-        case AgentJoined():
+        case AgentJoined() | TaskGiven() | TaskMoved():
             return False
         case TurnStarted(turn_id=key) | ExecutionChanged(execution_id=key):
             return key not in open_ids

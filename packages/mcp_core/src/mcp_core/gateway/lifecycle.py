@@ -7,7 +7,7 @@ whatever races with that loses; and a node that dies on the way finds in the jou
 import asyncio
 import logging
 from collections.abc import Awaitable, Collection
-from typing import Final
+from typing import Final, Protocol
 
 from mcp_core.agents.directory import Directory
 from mcp_core.agents.tool_executor import Caller
@@ -30,6 +30,18 @@ LOOK_S: Final = 15.0
 """Seconds between looks for idle sessions."""
 
 
+class Team(Protocol):
+    """The tasks of the node (`mcp_core.gateway.tasks`)."""
+
+    def is_at_work(self, session_id: SessionId) -> bool:
+        """Whether somebody works on what was given in a session."""
+        ...
+
+    async def close_session(self, session_id: SessionId, why: str) -> None:
+        """End what was given in a session, and the task that it is itself about."""
+        ...
+
+
 class Lifecycle:
     """Suspends, resumes and ends the sessions of one node."""
 
@@ -48,6 +60,8 @@ class Lifecycle:
         self._desk = desk
         self._questions = questions
         self._clock = clock
+        self.team: Team | None = None
+        """Ends what was given in a session that closes; None where there are no tasks."""
         self._locks: dict[SessionId, asyncio.Lock] = {}
         self._work: set[asyncio.Task[None]] = set()
 
@@ -59,7 +73,7 @@ class Lifecycle:
         """Let nothing begin any more, wait for what runs, then stop the turn and let all actors leave memory.
 
         A tool call that runs is finished, not cancelled: what a tool has half done helps nobody. After `QUIET_S`
-        it is cancelled all the same. Words that the model has said so far are kept. Calls that wait for a
+        it is cancelled all the same. Words that the model has said so far are kept. Tasks that were given in it are cancelled. Calls that wait for a
         person's answer to a right have not begun; they are told no. What tools ask is cancelled. Harmless when repeated.
 
         Raises:
@@ -67,6 +81,7 @@ class Lifecycle:
         """
         event = SessionSuspended(timestamp=self._clock.now(), by=by, reason=reason)
         await self._step(session_id, event, {"suspended"})
+        await self._end_tasks(session_id, "its session was suspended")
         await self._quiet(session_id, by, "the session was suspended")
         async with self.lock(session_id):
             if self._sessions.get(session_id).status != "suspended":
@@ -92,7 +107,7 @@ class Lifecycle:
         return state.unanswered or state.turn is not None
 
     async def end(self, session_id: SessionId, by: PrincipalId, reason: str, cleanup: Cleanup) -> None:
-        """End a session with its agents and their rights; harmless when repeated.
+        """End a session with its agents and their rights, and the tasks given in it; harmless when repeated.
 
         Args:
             session_id: Which.
@@ -112,6 +127,7 @@ class Lifecycle:
             work.add_done_callback(self._worked)
             await asyncio.wait({work}, timeout=FORCE_S)
             return
+        await self._end_tasks(session_id, "its session is ending")
         if cleanup == "graceful":
             await self._quiet(session_id, by, "the session is ending")
         async with self.lock(session_id):
@@ -141,7 +157,7 @@ class Lifecycle:
 
     async def _suspend_idle(self, session: Session) -> None:
         state = await self._sessions.state(session.id)
-        if not state.wanted:
+        if not (state.wanted or (self.team is not None and self.team.is_at_work(session.id))):
             await self.suspend(session.id, SYSTEM, f"idle for {session.limits.idle_timeout_s:g} s")
 
     async def _step(
@@ -154,6 +170,10 @@ class Lifecycle:
             except WrongState:
                 if self._sessions.get(session_id).status not in there:
                     raise
+
+    async def _end_tasks(self, session_id: SessionId, why: str) -> None:
+        if self.team is not None:
+            await self.team.close_session(session_id, why)
 
     async def _stop_all(self, session_id: SessionId, by: PrincipalId, reason: str) -> None:
         await self._caller.end_calls(session_id, by)

@@ -26,7 +26,12 @@ def decide(session: Session, tool: ToolInfo, needed: Resource) -> Decision:
     below the folder the person works in (`metadata["cwd"]`): a prompt that reaches for other files should be
     seen by somebody first. What reaches beyond this machine or into a database is never granted unseen, reading
     included: an address or a query can carry out what was read before. Commands neither.
+
+    In a session about a task nothing is granted and nobody is asked, whatever its profile says: what its person
+    holds is not what was handed down.
     """
+    if session.lineage is not None:
+        return Decision.DENY
     match session.profile:
         case "open":
             return Decision.GRANT

@@ -117,7 +117,9 @@ class OpenQuestions:
         return sum(1 for each in self._open.values() if _is_shown(each))
 
     def kinds(self, request: ToolRequest) -> frozenset[InquiryKind]:
-        """What somebody behind a call can answer."""
+        """What somebody behind a call can answer; in a session about a task there is nobody."""
+        if self._sessions.get(request.session_id).lineage is not None:
+            return frozenset()
         if request.answers is not None:
             return frozenset(request.answers)
         return PEOPLE | {"sampling"} if self._has_model(request.session_id) else PEOPLE

@@ -9,13 +9,14 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from mcp_core.agents.tool_executor import ToolRequest
-from mcp_core.gateway.asking import Approving
+from mcp_core.gateway.asking import Approving, Yes
 from mcp_core.gateway.delegation import delegate_from_holdings, designate, withdraw
+from mcp_core.gateway.handing_on import judge_handing_on, to_hand_on
 from mcp_core.gateway.policy import Decision, decide
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.tool_book import AuditNotes
 from mcp_interface.address import Resource
-from mcp_interface.capability import Context, Grant, GrantOptions, Need, SecurityKernel, Verdict
+from mcp_interface.capability import Context, Grant, GrantOptions, Need, Sealed, SecurityKernel, Verdict
 from mcp_interface.errors import NotFound, NotPermitted
 from mcp_interface.ids import ExecutionId, PrincipalId
 from mcp_interface.session import Session
@@ -125,12 +126,14 @@ class Rights:
             note=f"{request.server}/{request.tool}",
         )
         # what a person calls by name is named by them; an agent's principal is never a person
-        named = await designate(self._kernel, request.principal_id, needed, _THIS_CALL)
+        named = (
+            None if need.depth else await designate(self._kernel, request.principal_id, needed, _THIS_CALL)
+        )
         if named is not None:
             self._named.setdefault(execution_id, []).append(named)
         handle = None if named is None else named.handle
         async with self._judging(request.principal_id):
-            verdict = await self._kernel.authorize(request.principal_id, needed, context, handle, need.facts)
+            verdict = await self._judge(request.principal_id, need, context, handle)
         if verdict.allowed:
             return verdict
         session = self._sessions.get(request.session_id)
@@ -138,13 +141,16 @@ class Rights:
         if decision is Decision.DENY or verdict.reason == "security_error":
             raise denial(request.principal_id, needed, verdict)
         if decision is Decision.GRANT:
-            options = GrantOptions(delegation_depth=0, metadata={"by": f"{BY_PROFILE}{session.profile}"})
+            options = GrantOptions(
+                delegation_depth=need.depth, metadata={"by": f"{BY_PROFILE}{session.profile}"}
+            )
+            yes = Yes(needed, options)
         else:
-            options = await self._approving.ask(request, execution_id, tool, need, verdict)
+            yes = await self._approving.ask(request, execution_id, tool, need, verdict)
         if not self.is_active(request.principal_id):
             raise denial(request.principal_id, needed, verdict)
         in_person = decision is Decision.ASK  # who was asked has seen and named it; the profile has not
-        return await self._grant(request, need, context, session, options, in_person)
+        return await self._grant(request, need, context, session, yes, in_person)
 
     async def _grant(
         self,
@@ -152,18 +158,22 @@ class Rights:
         need: Need,
         context: Context,
         session: Session,
-        options: GrantOptions,
+        yes: Yes,
         in_person: bool,
     ) -> Verdict:
-        """Hand over the missing right and use it at once, so that no call beside this one uses it up."""
-        principal, needed = request.principal_id, need.resource
+        """Hand over the missing right, or the wider one of a yes, and use it at once.
+
+        At once, so that no call beside this one uses it up. One that is wider but does not cover what is missing,
+        or would exceed what the person holds, comes to nothing: the kernel judges both.
+        """
+        principal, needed, options = request.principal_id, need.resource, to_hand_on(yes.options, need)
         async with self._judging(principal):
             grant = await delegate_from_holdings(
-                self._kernel, session.created_by, principal, needed, options, in_person=in_person
+                self._kernel, session.created_by, principal, yes.resource, options, in_person=in_person
             )
             try:
-                verdict = await self._kernel.authorize(principal, needed, context, grant.handle, need.facts)
-                given = str(options.metadata.get("by", "")).startswith(BY_PROFILE)
+                verdict = await self._judge(principal, need, context, grant.handle)
+                given = str(yes.options.metadata.get("by", "")).startswith(BY_PROFILE)
                 changed = given and self._sessions.get(request.session_id).profile != session.profile
                 if changed or not verdict.allowed:
                     raise denial(principal, needed, verdict)
@@ -171,6 +181,14 @@ class Rights:
                 await withdraw(self._kernel, [grant])
                 raise
         return verdict
+
+    async def _judge(
+        self, principal: PrincipalId, need: Need, context: Context, handle: Sealed | None
+    ) -> Verdict:
+        """Judge a use, or that a right may be handed on, which is none."""
+        if need.depth:
+            return await judge_handing_on(self._kernel, self._audit, principal, need, context)
+        return await self._kernel.authorize(principal, need.resource, context, handle, need.facts)
 
     def _judging(self, principal: PrincipalId) -> asyncio.Lock:
         """One judgement at a time for each principal; those of different ones share their disk syncs."""

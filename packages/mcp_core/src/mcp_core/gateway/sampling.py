@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mcp_core.agents.budgeting import check_budgets
 from mcp_core.gateway.speaking import Speaking
 from mcp_core.providers.lender import Lent
 from mcp_interface.errors import CallerMistaken, NotFound
@@ -55,6 +56,7 @@ class ModelSampler:
         Raises:
             CallerMistaken: The wish holds something else than text, or tools.
             NotPermitted: It may not speak for the person whose session this is.
+            TooMuch: The budget of the session is used up.
             ModelUnavailable: None is configured, or it cannot be reached.
         """
         completion = completion_of(params)
@@ -63,6 +65,7 @@ class ModelSampler:
         asked = {"text": words, "conversation": session_id}
         await self._speaking.require(session.created_by, session_id, asked)
         lent = await self._lend(session.model)
+        check_budgets(self._session, session_id, lent.info, *lent.others)
         text, finished = "", Finished(stop_reason="other")
         async for chunk in lent.provider.stream(msgspec.structs.replace(completion, model=lent.model)):
             match chunk:

@@ -30,7 +30,7 @@ from mcp_interface.question import Response
 from mcp_interface.store import Record
 from mcp_interface.trace import Trace, tracing
 
-SCHEMA = "session/4"
+SCHEMA = "session/5"
 OWED_AGAIN_S = 1.0
 """Seconds between attempts to record what could not be recorded when it ended."""
 LEFT_S = 10.0

@@ -6,10 +6,11 @@ and holds the whole state.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from mcp_core.agents.budgeting import with_answer
 from mcp_core.gateway.forking import NODES_OWN, cut, fork_of, unanswered
 from mcp_core.gateway.session_actor import Add, GetState, Kept, SessionActor
 from mcp_core.gateway.state import Running, SessionState, stream_of, summarize
@@ -19,12 +20,15 @@ from mcp_core.runtime.exits import ActorGone
 from mcp_core.runtime.supervisor import ChildSpec, Supervisor
 from mcp_interface.clock import Clock, Entropy, Instant
 from mcp_interface.codec import encode_disk
+from mcp_interface.commands import ChangeSession
 from mcp_interface.errors import NotFound, TooMuch, WrongState
 from mcp_interface.events import (
     AgentJoined,
     ApprovalAnswered,
     ApprovalAsked,
+    AssistantMessage,
     ExecutionChanged,
+    RetryAsked,
     SessionChanged,
     SessionCreated,
     SessionEnded,
@@ -33,6 +37,7 @@ from mcp_interface.events import (
     TurnEnded,
     TurnStarted,
     UserMessage,
+    WindowCompacted,
 )
 from mcp_interface.ids import (
     SYSTEM,
@@ -53,6 +58,8 @@ CONSOLE = "command line"
 """Title of the session that records a person's single tool calls."""
 ENDED = 1000
 """Sessions that have ended and are still listed, the latest to end; older ones are found by their ids."""
+SETTINGS: Final = ("profile", "model", "title", "system", "strategy", "budget")
+"""Fields of `ChangeSession` and of the event that it becomes."""
 FORK_PAGE = 256
 """Events that are read at once for a fork; they may be large."""
 MAX_FORK = 48 * 1024 * 1024
@@ -141,6 +148,17 @@ class Sessions:
         session = summarize(self._list.get(session_id), record)
         if session is not None:
             self._keep(session, record.version)
+            self._charge_above(session, record)
+
+    def _charge_above(self, session: Session, record: Record) -> None:
+        """What models cost in a session about a task counts in each session above it."""
+        event = record.event
+        if not isinstance(event, AssistantMessage | WindowCompacted):
+            return
+        while session.lineage is not None and session.lineage.session_id in self._list:
+            above = self._list[session.lineage.session_id]
+            spent = with_answer(above.spent, event.usage, event.cost)
+            self._list[above.id] = session = msgspec.structs.replace(above, spent=spent)
 
     def _keep(self, session: Session, version: int) -> None:
         self._list[session.id] = session
@@ -198,9 +216,10 @@ class Sessions:
         return len(self._list) - len(self._over)
 
     def count_of(self, owner: PrincipalId) -> int:
-        """How many of somebody's sessions have not ended."""
+        """How many of somebody's sessions have not ended; those about tasks have a bound of their own."""
         return sum(
-            session.created_by == owner and session.status != "terminated" for session in self._list.values()
+            session.created_by == owner and session.status != "terminated" and session.lineage is None
+            for session in self._list.values()
         )
 
     def listed(self, owner: PrincipalId, ended: bool) -> list[Session]:
@@ -221,6 +240,7 @@ class Sessions:
         model: str,
         metadata: dict[str, Any],
         limits: Limits | None = None,
+        system: str = "",
     ) -> Session:
         """Begin a session; durable when it returns."""
         session_id = SessionId(new_id("session", self._entropy))
@@ -233,6 +253,7 @@ class Sessions:
             model=model,
             metadata=metadata,
             limits=limits or Limits(),
+            system=system,
         )
         await self.add(session_id, event)
         return self.get(session_id)
@@ -335,20 +356,11 @@ class Sessions:
         self._broken.discard(session_id)
         return state
 
-    async def change(
-        self,
-        session_id: SessionId,
-        by: PrincipalId,
-        profile: Profile | None,
-        model: str | None,
-        title: str | None,
-    ) -> Session:
+    async def change(self, session_id: SessionId, by: PrincipalId, wanted: ChangeSession) -> Session:
         """Change settings; nothing is recorded when nothing is asked."""
-        if (profile, model, title) != (None, None, None):
-            await self.add(
-                session_id,
-                SessionChanged(timestamp=self._clock.now(), profile=profile, model=model, title=title, by=by),
-            )
+        given = {name: getattr(wanted, name) for name in SETTINGS}
+        if any(value is not None for value in given.values()):
+            await self.add(session_id, SessionChanged(timestamp=self._clock.now(), by=by, **given))
         return self.get(session_id)
 
     async def join(self, session_id: SessionId, agent_id: AgentId) -> None:
@@ -429,7 +441,7 @@ def _track(open_work: dict[SessionId, set[str]], record: Record) -> None:
     """Note what begins and ends, to find the sessions that need settling after a crash."""
     work = open_work.setdefault(SessionId(record.stream.removeprefix("session:")), set())
     match record.event:
-        case UserMessage():
+        case UserMessage() | RetryAsked():
             work.add(UNANSWERED)
         case TurnStarted(turn_id=key):
             work.discard(UNANSWERED)

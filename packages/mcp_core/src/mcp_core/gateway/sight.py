@@ -107,6 +107,10 @@ class Sight:
         of the node.
         """
         match notice:
+            case OffersChanged(
+                server="", principal_id=whose
+            ):  # their rights have changed, and may have ended
+                return notice if whose == who else None
             case OffersChanged(server=name, principal_id=whose) if self.server(who, name):
                 return notice if whose in {None, who} else None
             case ResourceChanged(server=name, uri=uri) if name != CATALOG:

@@ -27,6 +27,10 @@ class ServerHost(Protocol):
         """Disconnect a server."""
         ...
 
+    async def restart(self, name: str) -> ServerStatus:
+        """Disconnect a server and connect it again."""
+        ...
+
     def statuses(self) -> list[ServerStatus]:
         """All servers."""
         ...

@@ -99,6 +99,17 @@ class Host:
                 await connection.try_again()
         return await connection.settled(FIRST_ATTEMPT)
 
+    async def restart(self, name: str) -> ServerStatus:
+        """Disconnect a server and connect it again, and wait for the first attempt as `add` does.
+
+        Raises:
+            NotFound: No such server.
+            NodeUnavailable: The host is closed.
+        """
+        async with self._changing.setdefault(name, asyncio.Lock()):
+            connection = await self._replace(name, self._connection(name).spec)
+        return await connection.settled(FIRST_ATTEMPT)
+
     def retry(self, name: str) -> None:
         """Try at once to connect a server that could not be reached, as when a login has been made.
 

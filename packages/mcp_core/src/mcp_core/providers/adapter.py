@@ -10,14 +10,16 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Final, Literal
 
 import httpx2
+import msgspec
 
+from mcp_core.providers.addresses import shown_url
 from mcp_core.providers.arguments import known_ids
 from mcp_core.providers.attempts import call_again, stream_again
-from mcp_core.providers.failures import Endpoint, FailedRequest, Failure, explain, shown_url
+from mcp_core.providers.failures import Endpoint, FailedRequest, Failure, explain
 from mcp_core.providers.transport import http_client, read_failure
 from mcp_interface.clock import Clock
 from mcp_interface.errors import ModelUnavailable
-from mcp_interface.provider import Chunk, Completion, Finished
+from mcp_interface.provider import Chunk, Completion, Finished, ModelInfo
 
 MAX_MODELS: Final = 1000
 """Names that are kept of what an endpoint lists."""
@@ -72,8 +74,8 @@ class Adapter(ABC):
         """
 
     @abstractmethod
-    async def offered(self, http: httpx2.AsyncClient) -> list[str]:
-        """List the endpoint's models; may let the SDK's exceptions out."""
+    async def offered(self, http: httpx2.AsyncClient) -> list[ModelInfo]:
+        """List the endpoint's models, by their own names, with what it says of them; may let the SDK's exceptions out."""
 
     def pick(self, offered: list[str]) -> str:
         """Choose a default from what the endpoint lists; empty when there is none to choose."""
@@ -81,7 +83,7 @@ class Adapter(ABC):
 
     async def stream(self, completion: Completion) -> AsyncGenerator[Chunk, None]:
         """Stream one answer, as `Provider.stream` says; tool calls come whole, before `Finished`."""
-        model = completion.model or await self._default()
+        model = completion.model or await self.default()
         body = self.write(completion, model)
         try:
             async with aclosing(stream_again(lambda: self._attempt(completion, body), self._clock)) as chunks:
@@ -95,13 +97,25 @@ class Adapter(ABC):
 
     async def models(self) -> list[str]:
         """Name the endpoint's models, as `Provider.models` says; at most `MAX_MODELS`."""
-        offered = await self._offered()
-        first = self._model or self.pick(offered)
-        return [first, *(name for name in offered if name != first)] if first else offered
+        return [info.name for info in await self.listed()]
 
-    async def _default(self) -> str:
+    async def listed(self) -> list[ModelInfo]:
+        """The endpoint's models with what it says of them, the default first and marked; otherwise as `models`."""
+        offered = await self._offered()
+        first = self._model or self.pick(list(offered))
+        rest = [info for name, info in offered.items() if name != first]
+        if not first:
+            return rest
+        return [msgspec.structs.replace(offered.get(first) or ModelInfo(name=first), default=True), *rest]
+
+    async def default(self) -> str:
+        """The model for completions that name none.
+
+        Raises:
+            ModelUnavailable: The endpoint cannot be reached, or there is none to choose.
+        """
         if not (self._model or self._found):
-            offered = await self._offered()
+            offered = list(await self._offered())
             self._found = self.pick(offered)
             if not self._found:
                 shown = f"; it offers {', '.join(offered[:10])}" if offered else ""
@@ -112,14 +126,15 @@ class Adapter(ABC):
                 )
         return self._model or self._found
 
-    async def _offered(self) -> list[str]:
+    async def _offered(self) -> dict[str, ModelInfo]:
         try:
-            return list(dict.fromkeys(await call_again(self._list, self._clock)))
+            found = await call_again(self._list, self._clock)
+            return {info.name: info for info in found if info.name}
         except FailedRequest as failed:
             failure = failed.failure
         raise explain(failure, self._endpoint, "", self._api_key)
 
-    async def _list(self) -> list[str]:
+    async def _list(self) -> list[ModelInfo]:
         try:
             async with http_client(self._base_url) as http:
                 return await self.offered(http)

@@ -15,9 +15,10 @@ from anthropic.types import Usage as MessageUsage
 from mcp_core.providers import anthropic_format
 from mcp_core.providers.adapter import MAX_MODELS, Adapter
 from mcp_core.providers.arguments import MAX_TOOL_CALLS, Draft, settle, unused_id
+from mcp_core.providers.cards import count_of
 from mcp_core.providers.transport import TIMEOUT
 from mcp_interface.clock import Clock
-from mcp_interface.provider import Chunk, Completion, Finished, TextChunk, ToolUseChunk, Usage
+from mcp_interface.provider import Chunk, Completion, Finished, ModelInfo, TextChunk, ToolUseChunk, Usage
 
 ANTHROPIC_URL: Final = "https://api.anthropic.com"
 _PAGE: Final = 100
@@ -43,11 +44,16 @@ class AnthropicCompatible(Adapter):
         """Return the body of a request."""
         return anthropic_format.request(completion, model)
 
-    async def offered(self, http: httpx2.AsyncClient) -> list[str]:
+    async def offered(self, http: httpx2.AsyncClient) -> list[ModelInfo]:
         """List the endpoint's models."""
-        found: list[str] = []
+        found: list[ModelInfo] = []
         async for model in self._client(http).models.list(limit=_PAGE):
-            found.append(model.id)
+            told = ModelInfo(
+                name=model.id,
+                context_tokens=count_of(model.max_input_tokens),
+                max_output_tokens=count_of(model.max_tokens),
+            )
+            found.append(told)
             if len(found) == MAX_MODELS:
                 break
         return found
@@ -79,7 +85,9 @@ class _Reading:
         self._drafts: dict[int, Draft] = {}
         self._reported = ""
         self._model = ""
-        self._input_tokens = 0
+        self._fresh = 0
+        self._cached = 0
+        self._written = 0
         self._output_tokens = 0
 
     def take(self, event: RawMessageStreamEvent) -> str:
@@ -114,15 +122,21 @@ class _Reading:
             anthropic_format.stop_reason(self._reported),
             [draft.finish(cut=cut) for _, draft in sorted(self._drafts.items())],
         )
-        usage = Usage(input_tokens=self._input_tokens, output_tokens=self._output_tokens)
+        usage = Usage(
+            input_tokens=self._fresh + self._cached + self._written,
+            output_tokens=self._output_tokens,
+            cached_tokens=self._cached,
+            cache_written_tokens=self._written,
+        )
         end = Finished(stop_reason=reason, model=self._model, usage=usage)
         return [*(ToolUseChunk(use) for use in uses), end]
 
     def _count(self, usage: MessageUsage | MessageDeltaUsage | None) -> None:
-        # What was read from or written to the vendor's cache is input as well. Later counts replace earlier ones.
+        # What is read from or written to the vendor's cache is not in its `input_tokens`. Later counts replace earlier
+        # ones, and what a later one leaves out stays.
         if usage is None:
             return
-        read = (usage.input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
-        read += usage.cache_read_input_tokens or 0
-        self._input_tokens = read or self._input_tokens
+        self._fresh = usage.input_tokens or self._fresh
+        self._cached = usage.cache_read_input_tokens or self._cached
+        self._written = usage.cache_creation_input_tokens or self._written
         self._output_tokens = usage.output_tokens or self._output_tokens

@@ -1,5 +1,8 @@
 """The messages format of Anthropic and of everything compatible with it, without any I/O.
 
+Each request says up to where it will be sent again, so that the vendor keeps what it has read: the tools, the system
+text, and the conversation. A request of less than about a thousand tokens is not kept, and costs what it would anyway.
+
 Below: `anthropic` sends and receives it.
 """
 
@@ -18,6 +21,8 @@ _STOPS: Final[dict[str, StopReason]] = {
     "refusal": "refused",
 }
 _FOREIGN: Final = re.compile(r"[^A-Za-z0-9_-]")
+_KEEP: Final = {"cache_control": {"type": "ephemeral"}}
+"""On a block: keep all up to here, for five minutes; a request may have four of them."""
 
 
 def request(completion: Completion, model: str) -> dict[str, Any]:
@@ -29,10 +34,22 @@ def request(completion: Completion, model: str) -> dict[str, Any]:
         "stream": True,
     }
     if completion.system.strip():
-        body["system"] = completion.system
+        body["system"] = [{"type": "text", "text": completion.system, **_KEEP}]
     if completion.tools:
         body["tools"] = [_tool(schema) for schema in completion.tools]
+        body["tools"][-1].update(_KEEP)
+    _keep_conversation(body["messages"])
     return body
+
+
+def _keep_conversation(messages: list[dict[str, Any]]) -> None:
+    """Mark the end, for the next request to find, and where the request before this one ended, which is found now.
+
+    The vendor looks for what it has kept in the twenty blocks before a mark, and one step of an agent may bring more.
+    """
+    ends = [message["content"][-1] for message in messages if message["role"] == "user"]
+    for block in ends[-2:]:
+        block.update(_KEEP)
 
 
 def _tool(schema: ToolSchema) -> dict[str, Any]:

@@ -7,10 +7,10 @@ cut out, without control characters, and short.
 
 import re
 from typing import Final, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from mcp_core.providers.addresses import secret_name
 from mcp_interface.errors import ModelUnavailable
 
 MAX_DETAIL: Final = 300
@@ -21,6 +21,20 @@ LONGEST_WAIT: Final = 30.0
 _TRANSIENT: Final = frozenset({408, 425, 429})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _MIN_SECRET: Final = 4
+TOO_LONG: Final = "too_long"
+"""`details["kind"]` of a `ModelUnavailable` for a request that is longer than the model reads: the same conversation can be
+asked again once it is shorter."""
+_TOO_LONG_CODES: Final = frozenset(
+    {"context_length_exceeded", "exceed_context_size_error", "request_too_large"}
+)
+# Compatible servers have no code for it; each says it in words of its own.
+_TOO_LONG_WORDS: Final = re.compile(
+    r"prompt is too long|request too large|input is too long|too many input tokens"
+    r"|(maximum|max|available|exceeds?( the)?|(larger|greater|longer) than the) (context|model) (length|size|window|limit)"
+    r"|context (length|size|window|limit) (exceeded|of only|is only)"
+    r"|input token count.{0,40} exceeds the maximum",
+    re.IGNORECASE,
+)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +52,21 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that the endpoint asks us to wait."""
 
     @property
+    def too_long(self) -> bool:
+        """Whether the request is longer than what the model, or the account, takes at once."""
+        if self.kind != "status" or self.status in (401, 403, 404):
+            return False
+        return (
+            self.status == 413
+            or self.code in _TOO_LONG_CODES
+            or _TOO_LONG_WORDS.search(self.detail) is not None
+        )
+
+    @property
     def transient(self) -> bool:
         """Whether the same request may succeed a moment later."""
+        if self.too_long:
+            return False
         if self.kind == "status":
             busy = self.status in _TRANSIENT or self.status >= 500
             return busy and self.code != "insufficient_quota" and self.retry_after <= LONGEST_WAIT
@@ -67,12 +94,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return self.vendor.upper()
 
 
-def shown_url(url: str) -> str:
-    """Return a URL without user, password, query and fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def explain(failure: Failure, endpoint: Endpoint, model: str, secret: str) -> ModelUnavailable:
     """Say what happened and what to set.
 
@@ -87,7 +108,12 @@ def explain(failure: Failure, endpoint: Endpoint, model: str, secret: str) -> Mo
     return ModelUnavailable(
         f"{message}: {said}" if said else message,
         remedy,
-        {"vendor": endpoint.vendor, "kind": failure.kind, "status": failure.status, "model": model},
+        {
+            "vendor": endpoint.vendor,
+            "kind": TOO_LONG if failure.too_long else failure.kind,
+            "status": failure.status,
+            "model": model,
+        },
     )
 
 
@@ -120,8 +146,12 @@ def _words(failure: Failure, endpoint: Endpoint, model: str) -> tuple[str, str]:
 
 def _status_words(failure: Failure, endpoint: Endpoint, model: str) -> tuple[str, str]:
     name, status = endpoint.variables, failure.status
-    if status in (401, 403):
-        said, remedy = "refused the key", f"set {name}_API_KEY to a key that is valid there"
+    if failure.too_long:
+        said, remedy = "takes no conversation of this length", "compact it, or choose a model that reads more"
+    elif status in (401, 403):
+        secret = secret_name(endpoint.vendor, endpoint.url)
+        said = "refused the key"
+        remedy = f"set {name}_API_KEY to a key that is valid there, or: umbrella secret set {secret}"
     elif status == 404:
         ending = "usually ends in /v1" if endpoint.vendor == "openai" else "must not end in /v1"
         said = f"knows no model {model!r}, or no such path" if model else "has no such path"

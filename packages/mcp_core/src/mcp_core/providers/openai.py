@@ -5,18 +5,20 @@ Imported late, by `selection.make_provider`. The format is in `openai_format`, t
 
 from collections.abc import AsyncGenerator
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
+from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
 from mcp_core.providers import openai_format
 from mcp_core.providers.adapter import MAX_MODELS, Adapter
+from mcp_core.providers.addresses import is_official
 from mcp_core.providers.arguments import settle
+from mcp_core.providers.cards import count_of
 from mcp_core.providers.transport import TIMEOUT
 from mcp_interface.clock import Clock
-from mcp_interface.provider import Chunk, Completion, Finished, TextChunk, ToolUseChunk, Usage
+from mcp_interface.provider import Chunk, Completion, Finished, ModelInfo, TextChunk, ToolUseChunk, Usage
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 
@@ -37,8 +39,7 @@ class OpenAICompatible(Adapter):
 
     def __init__(self, *, base_url: str = "", api_key: str = "", model: str = "", clock: Clock) -> None:
         super().__init__(base_url=base_url or OPENAI_URL, api_key=api_key, model=model, clock=clock)
-        host = urlsplit(self._base_url).hostname or ""
-        self._official = host == "openai.com" or host.endswith(".openai.com")
+        self._official = is_official(self.vendor, self._base_url)
 
     def write(self, completion: Completion, model: str) -> dict[str, Any]:
         """Return the body of a request."""
@@ -48,11 +49,15 @@ class OpenAICompatible(Adapter):
         """Take the first, but none at OpenAI itself."""
         return "" if self._official else super().pick(offered)
 
-    async def offered(self, http: httpx2.AsyncClient) -> list[str]:
-        """List the endpoint's models."""
-        found: list[str] = []
+    async def offered(self, http: httpx2.AsyncClient) -> list[ModelInfo]:
+        """List the endpoint's models; some compatible servers say how much each reads, under names of their own."""
+        found: list[ModelInfo] = []
         async for model in self._client(http).models.list():
-            found.append(model.id)
+            if self._official and openai_format.speaks_otherwise(model.id):
+                continue
+            more = model.model_extra or {}
+            context = count_of(more.get("context_length")) or count_of(more.get("max_model_len"))
+            found.append(ModelInfo(name=model.id, context_tokens=context))
             if len(found) == MAX_MODELS:
                 break
         return found
@@ -90,9 +95,7 @@ class _Reading:
         """Note one event and return the text in it."""
         self._model = event.model or self._model
         if event.usage is not None:
-            self._usage = Usage(
-                input_tokens=event.usage.prompt_tokens or 0, output_tokens=event.usage.completion_tokens or 0
-            )
+            self._usage = _usage(event.usage)
         text = ""
         for choice in (event.choices or [])[:1]:
             self._reported = choice.finish_reason or self._reported
@@ -121,3 +124,17 @@ class _Reading:
         )
         end = Finished(stop_reason=reason, model=self._model, usage=self._usage)
         return [*(ToolUseChunk(use) for use in uses), end]
+
+
+def _usage(counted: CompletionUsage) -> Usage:
+    """What was counted; the parts are bounded by the whole, which not every server keeps to."""
+    details = counted.prompt_tokens_details
+    whole = counted.prompt_tokens or 0
+    cached = min(whole, (details.cached_tokens or 0) if details else 0)
+    written = min(whole - cached, (details.cache_write_tokens or 0) if details else 0)
+    return Usage(
+        input_tokens=whole,
+        output_tokens=counted.completion_tokens or 0,
+        cached_tokens=cached,
+        cache_written_tokens=written,
+    )

@@ -4,6 +4,7 @@ Below: `openai` sends and receives it. Compatible servers differ in small ways; 
 where it is tolerated.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,6 +21,12 @@ _STOPS: Final[dict[str, StopReason]] = {
     "length": "length",
     "content_filter": "refused",
 }
+
+_OTHERWISE: Final = re.compile(
+    r"^(babbage|chatgpt-image|dall-e|davinci|gpt-image|omni-moderation|sora|text-|tts-|whisper)"
+    r"|-(audio|image|instruct|live|realtime|search-api|transcribe|translate|tts)(-|$)"
+)
+"""Names of models at OpenAI itself that are not for chat; it lists them all alike."""
 
 
 def request(completion: Completion, model: str, *, modern: bool) -> dict[str, Any]:
@@ -119,3 +126,8 @@ class Calls:
 def stop_reason(reported: str, *, refusal: bool) -> StopReason:
     """Map `finish_reason`; a refusal in words can come with any."""
     return "refused" if refusal else _STOPS.get(reported, "other")
+
+
+def speaks_otherwise(model: str) -> bool:
+    """Tell whether a model of OpenAI itself is for something else than chat, by its name."""
+    return _OTHERWISE.search(model) is not None

@@ -4,14 +4,13 @@ Imported late, with an adapter: it loads `httpx2`. A client lives for one reques
 of their own, and a pool of connections belongs to one loop. A handshake is small beside a model's first token.
 """
 
-import ipaddress
 import ssl
 from functools import cache
 from typing import Final
-from urllib.parse import urlsplit
 
 import httpx2
 
+from mcp_core.providers.addresses import is_loopback
 from mcp_core.providers.failures import Failure
 
 TIMEOUT: Final = httpx2.Timeout(300.0, connect=10.0)
@@ -35,15 +34,6 @@ def http_client(base_url: str) -> httpx2.AsyncClient:
 def _tls() -> ssl.SSLContext:
     # 20 ms to build, and the same for everybody.
     return httpx2.create_ssl_context()
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this very machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def read_failure(error: Exception) -> Failure:

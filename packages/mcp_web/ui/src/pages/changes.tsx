@@ -5,6 +5,7 @@ import { api } from "../api/http";
 import { changes } from "../api/queries";
 import type { ToolChange, ToolInfo } from "../api/types";
 import { Failure, More } from "../parts/basics";
+import { Diff } from "../parts/diff";
 import { visible } from "../parts/values";
 
 const nameOf = (change: ToolChange): string => `${change.server}/${change.tool}`;
@@ -75,21 +76,5 @@ function Change({ change, seen, onLook }: { change: ToolChange; seen: ToolChange
         )
       )}
     </article>
-  );
-}
-
-const KINDS: Record<string, string> = { "+": "added", "-": "removed", "@": "muted" };
-
-/** The node spells out what nobody could see; here it stays text. */
-function Diff({ text }: { text: string }) {
-  return (
-    <pre className="json diff" tabIndex={0} role="group" aria-label="what changed">
-      {text.split("\n").map((line, index) => (
-        <span key={index} className={KINDS[line.charAt(0)]}>
-          {visible(line)}
-          {"\n"}
-        </span>
-      ))}
-    </pre>
   );
 }

@@ -110,7 +110,7 @@ function Decision({ item }: { item: CallItem }) {
   const answer = item.answer;
   if (!answer) return null;
   const by = item.answeredBy === "system" ? "nobody in time" : "you";
-  const scope = { once: "once", session: "for this session", always: "always" }[answer.remember ?? "once"] + (answer.any_arguments ? ", with any arguments," : "");
+  const scope = { once: "once", session: "for this session", always: "always" }[answer.remember ?? "once"] + (answer.any_arguments ? ", with any arguments," : "") + (answer.resource_uri ? `, for all of ${visible(answer.resource_uri)},` : "");
   const denied = answer.remember === "always" ? "Denied for good" : "Denied";
   return (
     <p className={`decision small ${answer.allow ? "ok" : "bad"}`}>

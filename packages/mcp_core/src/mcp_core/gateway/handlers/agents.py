@@ -1,22 +1,19 @@
 """Commands about agents and what they may do."""
 
-from collections.abc import Sequence
-from datetime import timedelta
-
 import msgspec
 
-from mcp_core.agents.base import Learn
 from mcp_core.agents.directory import Directory
 from mcp_core.gateway.delegation import bundle_from_holdings, delegate_from_holdings, withdraw
+from mcp_core.gateway.endowing import Endowing, asks_of, span
 from mcp_core.gateway.gateway import Handler
 from mcp_core.gateway.handlers.owning import Owning, require_owner
 from mcp_core.gateway.handlers.paging import page_behind, page_of
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.tool_book import ToolBook
 from mcp_core.gateway.toolbox import Toolbox
-from mcp_interface.address import parse_resource, tool_resource
+from mcp_interface.address import parse_resource
 from mcp_interface.agent import AgentRecord
-from mcp_interface.capability import Ask, Capability, Explanation, Grant, GrantOptions, SecurityKernel
+from mcp_interface.capability import Capability, Explanation, Grant, GrantOptions, SecurityKernel
 from mcp_interface.commands import (
     ExplainAccess,
     GetAgent,
@@ -28,10 +25,9 @@ from mcp_interface.commands import (
     SpawnAgent,
     StopAgent,
 )
-from mcp_interface.errors import CallerMistaken
+from mcp_interface.errors import CallerMistaken, NotPermitted
 from mcp_interface.ids import AgentId, CapabilityId, PrincipalId, is_id, is_principal
-from mcp_interface.session import check_open
-from mcp_interface.tool import ToolInfo
+from mcp_interface.session import Session, check_open
 
 
 class AgentCommands:
@@ -51,8 +47,7 @@ class AgentCommands:
         self._directory = directory
         self._sessions = sessions
         self._kernel = kernel
-        self._toolbox = toolbox
-        self._book = book
+        self._endowing = Endowing(kernel, directory, toolbox, book)
 
     def handlers(self) -> dict[type, Handler]:
         """Which command goes where."""
@@ -86,14 +81,10 @@ class AgentCommands:
         else:
             session = self._sessions.get(session_id, who)
             check_open(session)
+            if parent is None and asks_of(command.grants):
+                require_person(session)
             most = session.limits.max_agents
-        asks = [
-            Ask(
-                resource=parse_resource(wish.resource_uri),
-                options=GrantOptions(expires_in=_span(wish.expires_in_s), constraints=wish.constraints),
-            )
-            for wish in command.grants
-        ]
+        asks = asks_of(command.grants)
         grants: list[Grant] = []
 
         async def endow(agent_id: AgentId) -> None:
@@ -119,7 +110,7 @@ class AgentCommands:
         try:
             if session_id is not None:
                 await self._sessions.join(session_id, agent.id)
-            await self._learn(agent.id, grants)
+            await self._endowing.learn(agent.id, grants)
         except BaseException:
             await self._directory.stop(agent.id, "it could not begin")
             await withdraw(self._kernel, grants)
@@ -158,11 +149,11 @@ class AgentCommands:
             who,
             to,
             wanted,
-            GrantOptions(expires_in=_span(command.expires_in_s), constraints={**command.constraints, **uses}),
+            GrantOptions(expires_in=span(command.expires_in_s), constraints={**command.constraints, **uses}),
             in_person=True,
         )
         try:
-            await self._learn(to, [grant])  # raises if an agent has ended meanwhile
+            await self._endowing.learn(to, [grant])  # raises if an agent has ended meanwhile
         except BaseException:
             await withdraw(self._kernel, [grant])
             raise
@@ -196,22 +187,9 @@ class AgentCommands:
             return PrincipalId(name)
         agent = self._owning.agent(who, name)
         self._directory.ref(agent.id)
+        if agent.session_id is not None:
+            require_person(self._sessions.get(agent.session_id))
         return PrincipalId(agent.id)
-
-    async def _learn(self, principal: AgentId | PrincipalId, grants: Sequence[Grant]) -> None:
-        """Pin the external tools that became allowed, as they are now, and tell an agent what it holds."""
-        ref = self._directory.ref(AgentId(principal)) if is_id("agent", principal) else None
-        holder = PrincipalId(principal)
-        for grant in grants:
-            offered = self._toolbox.host.tools() if _is_for_tools(grant.capability) else []
-            await self._book.pin_granted([tool for tool in offered if self._covers(grant, tool)], holder)
-            if ref is not None:
-                ref.tell(Learn(grant.capability))
-
-    def _covers(self, grant: Grant, tool: ToolInfo) -> bool:
-        wanted = tool_resource(tool.server, tool.name)
-        verdict = self._kernel.validate(grant.handle, grant.capability.principal_id, wanted)
-        return verdict.reason in {"allowed", "constraint_violated"}  # limits may allow other arguments
 
     def _principal(self, who: PrincipalId, name: str) -> PrincipalId:
         """The caller, or one of the caller's agents; the node's owner may also ask about other people."""
@@ -222,12 +200,15 @@ class AgentCommands:
         return PrincipalId(name)
 
 
-def _span(seconds: float | None) -> timedelta | None:
-    try:
-        return None if seconds is None else timedelta(seconds=seconds)
-    except OverflowError as error:
-        raise CallerMistaken(f"{seconds:g} s is no time that can pass", "leave it out for no end") from error
+def require_person(session: Session) -> None:
+    """Return unless a session is one in which an agent works on a task: what it holds comes from its giver alone.
 
-
-def _is_for_tools(capability: Capability) -> bool:
-    return parse_resource(capability.resource_uri).type == "tool"
+    Raises:
+        NotPermitted: It is one.
+    """
+    if session.lineage is not None:
+        raise NotPermitted(
+            f"{session.id} is about a task, and what is held in it comes from whoever gave the task",
+            "grant it to the giver, and give a task with it",
+            {"reason": "child_session"},
+        )

@@ -87,6 +87,7 @@ class NodeCommands:
     async def status(self, who: PrincipalId, command: GetStatus) -> NodeStatus:
         """The node at a glance."""
         require_owner(who, self._birth.owner, "look at how it is")
+        await self._models.look()
         return NodeStatus(
             version=self._birth.version,
             pid=self._birth.pid,
@@ -107,6 +108,7 @@ class NodeCommands:
     async def health(self, who: PrincipalId, command: GetHealth) -> list[Check]:
         """Measure disk, journal, audit, servers and model."""
         require_owner(who, self._birth.owner, "measure its health")
+        await self._models.look()
         return [
             await asyncio.to_thread(disk, self._birth.data_dir),
             await self._storage.check(),
@@ -124,6 +126,7 @@ class NodeCommands:
         """Take variables into memory."""
         require_owner(who, self._birth.owner, "lend it variables")
         self._models.lend(command.variables)
+        await self._models.look()
         return self._models.status()
 
     async def _audit_check(self) -> Check:

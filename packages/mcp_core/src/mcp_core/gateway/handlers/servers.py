@@ -23,6 +23,7 @@ from mcp_interface.commands import (
     ListTools,
     Page,
     RemoveServer,
+    RestartServer,
 )
 from mcp_interface.errors import CallerMistaken, InvalidRecord, NotFound, TooMuch
 from mcp_interface.events import ServerConfigured, ServerRemoved
@@ -79,6 +80,7 @@ class ServerCommands:
         return {
             AddServer: self.add,
             RemoveServer: self.remove,
+            RestartServer: self.restart,
             ListServers: self.listed,
             ListTools: self.tools,
         }
@@ -124,6 +126,16 @@ class ServerCommands:
             await self._toolbox.host.remove(command.name)
         if self._forget is not None:  # what people logged in with there
             await self._forget(command.name)
+
+    async def restart(self, who: PrincipalId, command: RestartServer) -> ServerStatus:
+        """Disconnect and connect again, by the entry as it is."""
+        require_owner(who, self._owner, "restart servers")
+        if command.name in self._toolbox.builtin:
+            raise CallerMistaken(f"{command.name} is built in", "it starts and ends with its node")
+        known = self._history.state.servers
+        if command.name not in known:
+            raise NotFound(f"no server {command.name!r}", did_you_mean(command.name, known))
+        return await self._toolbox.host.restart(command.name)
 
     async def listed(self, who: PrincipalId, command: ListServers) -> Page[ServerStatus]:
         """All servers with their state."""

@@ -60,6 +60,8 @@ from mcp_interface.store import Record
 
 log = logging.getLogger(__name__)
 
+MAX_SYSTEM = 100_000
+"""Characters of what an assistant is told beside what all are told."""
 MAX_OPEN = 64
 """Sessions that have not ended, of one person who is not the owner of the node."""
 WAKE_AGAIN_S = 1.0
@@ -100,6 +102,11 @@ class SessionCommands:
         self._clock = clock
         self._entropy = entropy
 
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """How sessions come to rest and end."""
+        return self._lifecycle
+
     def handlers(self) -> dict[type, Handler]:
         """Which command goes where."""
         return {
@@ -122,16 +129,26 @@ class SessionCommands:
         """Begin a session together with its assistant."""
         if NODES_OWN in command.metadata:
             raise CallerMistaken(f"metadata.{NODES_OWN} is the node's own word", "use another key")
+        if len(command.system) > MAX_SYSTEM:
+            raise CallerMistaken(
+                f"system has {len(command.system)} characters", f"write at most {MAX_SYSTEM}"
+            )
         with self._room(who):
             session = await self._sessions.create(
-                who, command.title, command.profile, command.model, command.metadata, command.limits
+                who,
+                command.title,
+                command.profile,
+                command.model,
+                command.metadata,
+                command.limits,
+                command.system,
             )
         await self._assistant(session)
         return self._sessions.get(session.id)
 
     async def listed(self, who: PrincipalId, command: ListSessions) -> Page[Session]:
-        """The caller's sessions."""
-        found = self._sessions.listed(who, command.ended)
+        """The caller's sessions; those about tasks are found by their tasks."""
+        found = [each for each in self._sessions.listed(who, command.ended) if each.lineage is None]
         return page_behind(found, _place_of, command.limit, command.cursor, falling=True)
 
     async def get(self, who: PrincipalId, command: GetSession) -> Session:
@@ -186,7 +203,7 @@ class SessionCommands:
     async def change(self, who: PrincipalId, command: ChangeSession) -> Session:
         """Change settings."""
         before = self._sessions.get(command.session_id, who)
-        after = await self._sessions.change(before.id, who, command.profile, command.model, command.title)
+        after = await self._sessions.change(before.id, who, command)
         if after.profile != before.profile:
             await self._take_back(after)
         return after
@@ -335,6 +352,8 @@ class SessionCommands:
         async with self._lifecycle.lock(session.id):
             for agent in self._directory.listed(session.id):
                 if agent.type == "llm":
+                    if agent.id not in self._sessions.get(session.id).agents:  # a crash came between
+                        await self._sessions.join(session.id, agent.id)
                     return agent.id
             most = session.limits.max_agents
             record: AgentRecord = await self._directory.spawn("llm", session_id=session.id, most=most)

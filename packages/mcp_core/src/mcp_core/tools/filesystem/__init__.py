@@ -2,6 +2,7 @@
 
 from mcp_core.tools.filesystem.changing import CreateDirectory, DeleteFile, MoveFile
 from mcp_core.tools.filesystem.gate import EntryLike, FileGate
+from mcp_core.tools.filesystem.looking import Sees
 from mcp_core.tools.filesystem.reading import ListDirectory, ReadFile
 from mcp_core.tools.filesystem.searching import SearchFiles
 from mcp_core.tools.filesystem.toolset import filesystem_tools
@@ -17,6 +18,7 @@ __all__ = [
     "MoveFile",
     "ReadFile",
     "SearchFiles",
+    "Sees",
     "WriteFile",
     "filesystem_tools",
 ]

@@ -1,14 +1,16 @@
 """Tools that change names: a file moved or deleted, a directory made."""
 
+import asyncio
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from mcp_core.tools.filesystem.looking import removal
 from mcp_core.tools.filesystem.tool import AbsolutePath, FilesystemTool, PathArgs, in_thread
 from mcp_interface.address import resource
 from mcp_interface.capability import Need
-from mcp_interface.tool import ToolContext, ToolResult, text_result
+from mcp_interface.tool import Preview, ToolContext, ToolResult, text_result
 
 
 class MoveArgs(PathArgs, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +60,22 @@ class MoveFile(FilesystemTool[MoveArgs]):
         told = text_result(f"moved {given.path} to {given.new_path}")
         return msgspec.structs.replace(told, structured={"path": given.path, "new_path": given.new_path})
 
+    async def preview(self, args: dict[str, Any], context: ToolContext) -> Preview | None:
+        """What is moved, and over what; see `Previews.preview`."""
+        given = self._read(args)
+        seen = await self._look(args, context, given.path, given.new_path)
+        if seen is None:
+            return None
+        old, new = seen
+        if not old.exists:
+            return Preview(summary=f"finds nothing to move at {given.path}")
+        there = "where nothing is yet"
+        if new.exists:
+            there = (
+                f"{'in place of' if given.overwrite else 'which is refused, as there is'} {new.size} bytes"
+            )
+        return Preview(summary=f"moves {given.path}, {old.size} bytes, to {given.new_path}, {there}")
+
 
 class DeleteFile(FilesystemTool[PathArgs]):
     """Deletes one file."""
@@ -81,6 +99,12 @@ class DeleteFile(FilesystemTool[PathArgs]):
         await in_thread(lambda: self._gate.unlink(covering, given.path), given.path)
         return msgspec.structs.replace(text_result(f"deleted {given.path}"), structured={"path": given.path})
 
+    async def preview(self, args: dict[str, Any], context: ToolContext) -> Preview | None:
+        """What would be gone; see `Previews.preview`."""
+        given = self._read(args)
+        seen = await self._look(args, context, given.path)
+        return None if seen is None else await asyncio.to_thread(removal, given.path, seen[0])
+
 
 class CreateDirectory(FilesystemTool[PathArgs]):
     """Creates one directory."""
@@ -102,3 +126,7 @@ class CreateDirectory(FilesystemTool[PathArgs]):
         covering, _ = self._allow(context)
         await in_thread(lambda: self._gate.make_directory(covering, given.path), given.path)
         return msgspec.structs.replace(text_result(f"created {given.path}/"), structured={"path": given.path})
+
+    async def preview(self, args: dict[str, Any], context: ToolContext) -> Preview | None:
+        """What it makes: nothing on the disk is looked at for that."""
+        return Preview(summary=f"makes a new directory {self._read(args).path}")

@@ -1,12 +1,12 @@
 """Content of files: read up to a bound, within the limits of a right, as text, and compared."""
 
 import codecs
-import difflib
 import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mcp_core.tools.filesystem.comparing import unified
 from mcp_core.tools.filesystem.gate import EntryLike
 from mcp_interface.errors import CallerMistaken, NotPermitted
 
@@ -82,16 +82,15 @@ def diff(before: bytes | None, after: bytes) -> str:
     old, new = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
     if max(len(old), len(new)) > MAX_COMPARED_LINES:
         return f"[not compared: more than {MAX_COMPARED_LINES} lines]"
-    lines = difflib.unified_diff(old, new, "before", "after", lineterm="", n=2)
-    shown = []
-    for number, line in enumerate(lines):
+    shown: list[str] = []
+    for number, line in enumerate(unified(old, new)):
         if number >= MAX_DIFF_LINES:
             shown.append(f"[cut after {MAX_DIFF_LINES} lines]")
             break
         shown.append(line[:_LONGEST_LINE])
     if not shown and before != after:
         return "[only line ends differ]"
-    return "\n".join(shown)
+    return "\n".join(["--- before", "+++ after", *shown]) if shown else ""
 
 
 def entry_line(entry: EntryLike) -> str:

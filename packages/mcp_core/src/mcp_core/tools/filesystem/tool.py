@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from mcp_core.tools.filesystem.gate import FileGate
+from mcp_core.tools.filesystem.looking import Seen, Sees, look, may_look
 from mcp_interface.address import resource
 from mcp_interface.capability import Facts, Need, Verdict
 from mcp_interface.errors import CallerMistaken, NotPermitted, WorldBroken
@@ -36,6 +37,7 @@ class FilesystemTool(Generic[A]):
 
     Args:
         gate: The only way to a file.
+        sees: Judges what a person may look at who is asked about a call; None: nobody is shown anything of a file.
     """
 
     _name: str
@@ -47,8 +49,9 @@ class FilesystemTool(Generic[A]):
     _destructive = False
     _idempotent = True
 
-    def __init__(self, gate: FileGate) -> None:
+    def __init__(self, gate: FileGate, sees: Sees | None = None) -> None:
         self._gate = gate
+        self._sees = sees
 
     def info(self) -> ToolInfo:
         """Describe the tool."""
@@ -100,6 +103,16 @@ class FilesystemTool(Generic[A]):
                 f"fs/{self._name} was started without the right it needs", "call it through the node"
             )
         return verdict.covering, verdict.limits
+
+    async def _look(self, args: dict[str, Any], context: ToolContext, *paths: str) -> list[Seen] | None:
+        """Files with the eyes of whoever is asked; None unless they may look at each of them."""
+        if self._sees is None:
+            return None
+        allows = [may_look(self._sees, context.principal_id, path, args) for path in paths]
+        found = [(path, allow) for path, allow in zip(paths, allows, strict=True) if allow is not None]
+        if len(found) < len(paths):
+            return None
+        return await in_thread(lambda: [look(self._gate, allow, path) for path, allow in found], paths[0])
 
 
 async def in_thread(work: Callable[[], R], path: str) -> R:

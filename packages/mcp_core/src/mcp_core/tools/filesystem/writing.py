@@ -1,5 +1,6 @@
 """Tools that give a file new text: all of it, or some words for others. The file has the old text or the new."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -8,11 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from mcp_core.tools.filesystem.content import MAX_READ, MAX_WRITE, diff, encode, read_up_to, require_within
+from mcp_core.tools.filesystem.looking import changes
 from mcp_core.tools.filesystem.tool import SENDS_NOTHING, FilesystemTool, PathArgs, in_thread
 from mcp_interface.address import resource
 from mcp_interface.capability import Facts, Need
 from mcp_interface.errors import CallerMistaken, NotFound
-from mcp_interface.tool import ToolContext, ToolResult, text_result
+from mcp_interface.tool import Preview, ToolContext, ToolResult, text_result
 
 
 class WriteArgs(PathArgs, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +80,13 @@ class WriteFile(FilesystemTool[WriteArgs]):
 
         return _written(given.path, len(content), await in_thread(store, given.path))
 
+    async def preview(self, args: dict[str, Any], context: ToolContext) -> Preview | None:
+        """What would be other in the file than it is now; see `Previews.preview`."""
+        given = self._read(args)
+        content = encode(given.content, "content")
+        seen = await self._look(args, context, given.path)
+        return None if seen is None else await asyncio.to_thread(changes, given.path, seen[0], content)
+
     def _before(self, covering: str, limits: Mapping[str, Any], path: str) -> bytes | None:
         """The old content, None when it is too long to compare, nothing when there is no file yet."""
         try:
@@ -133,6 +142,19 @@ class EditFile(FilesystemTool[EditArgs]):
 
         before, after = await in_thread(edit, given.path)
         return _written(given.path, len(after), diff(before, after))
+
+    async def preview(self, args: dict[str, Any], context: ToolContext) -> Preview | None:
+        """What would be other in the file than it is now; see `Previews.preview`."""
+        given = self._read(args)
+        seen = await self._look(args, context, given.path)
+        if seen is None or seen[0].text is None:
+            return None
+        before = seen[0].text.encode()
+        try:
+            after = _replaced(before, given)
+        except CallerMistaken as error:
+            return Preview(summary=f"changes nothing: {error.message}")
+        return await asyncio.to_thread(changes, given.path, seen[0], after)
 
     def _load(
         self, covering: str, limits: Mapping[str, Any], given: EditArgs
