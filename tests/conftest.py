@@ -22,7 +22,8 @@ START_SECONDS = 60.0
 
 # No test writes into the keyring of whoever runs it.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
-# Nor does any read their settings.
+# Nor does any talk to a model that runs on this machine, or read their settings.
+os.environ["UMBRELLA_DISCOVER"] = "0"
 os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / "umbrella-tests-have-no-settings")
 
 

@@ -131,7 +131,8 @@ def test_where_nothing_is_summarised_the_oldest_part_is_left_out(
             assert {each.status for each in ends} == {"completed"}
             assert len((await house.sessions.state(session.id)).window) == 32
             assert len(model.asked[-1].messages) < 20
-            assert (model.summaries > 0) == (strategy == "smart")
+            # each try reads all of it: again only when there is half as much more
+            assert model.summaries in ((1, 2) if strategy == "smart" else (0,))
             seen = await house.conversing.window(house.owner, GetWindow(session_id=session.id))
             assert seen.left_out == 32 - seen.messages > 0
 

@@ -1,6 +1,6 @@
 """Tasks on a house of the tests, wired as the node wires them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,11 +23,11 @@ class Echo:
 
     def __init__(self) -> None:
         self.asked: list[Completion] = []
-        self.answers: Callable[[Completion], Any] | None = None
+        self.answers: Callable[[Completion], Awaitable[Any]] | None = None
 
     async def stream(self, completion: Completion) -> AsyncIterator[Chunk]:
         self.asked.append(completion)
-        said = completion.messages[-1].text.upper()
+        said: Any = completion.messages[-1].text.upper()
         if self.answers is not None:
             said = await self.answers(completion)
         if isinstance(said, str):

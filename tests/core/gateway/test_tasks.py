@@ -189,9 +189,9 @@ def test_waiting_and_working_have_their_time(
     async def scenario() -> None:
         async with open_team_house(open_house) as team:
             team.model.answers = for_ever
-            session = await begun(team)
-            given = [await give(team, session, timeout_s=5.0 if number else 0.5) for number in range(4)]
-            first, *_, last = await ended(team, given[0], given[3])
+            waiting = await begun(team)
+            given = [await give(team, waiting) for _ in range(4)]
+            first, last = await ended(team, await give(team, await begun(team), timeout_s=0.2), given[3])
             assert (first.status, first.error.code) == ("failed", "timeout")
             assert (last.status, last.error.code) == ("failed", "timeout")
             assert "worked on" in first.error.message and "turn" in last.error.message

@@ -85,8 +85,8 @@ Dollars = Annotated[float, Meta(ge=0)]
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One `[models.cards."NAME"]`: what its owner knows of a model; what is left out is as it is known already."""
 
-    context_tokens: Count | None = None
-    max_output_tokens: Count | None = None
+    context_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
     input_price: Dollars | None = None
     """US dollars for a million tokens, as the other prices."""
     output_price: Dollars | None = None

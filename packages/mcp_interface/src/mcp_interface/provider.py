@@ -54,7 +54,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens that were counted by the provider."""
+    """Tokens as the provider counts them; where it did not, as of an answer that was cut off, estimated."""
 
     input_tokens: int = 0
     """All that the model read, from a cache or not."""

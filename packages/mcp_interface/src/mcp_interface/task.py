@@ -32,7 +32,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     started_at: Instant | None = None
     ended_at: Instant | None = None
     agent_id: AgentId | None = None
-    """Who works on it; known once it runs."""
+    """Who works on it."""
     child_id: SessionId | None = None
     """The conversation in which that happens."""
     result: str = ""

@@ -25,6 +25,10 @@ MOST_TOKENS: Final = 2_048
 """Of a summary."""
 KEPT: Final = 4
 """One part in so many of the room stays as it was said."""
+AGAIN: Final = 1.5
+"""So many times as long a window has to be before it is tried again."""
+REMEMBERED: Final = 1_000
+"""Sessions whose failed tries are kept in mind."""
 _OUTPUT: Final = 1_500
 """Characters of one tool's output, or of its arguments, that the summary is made from."""
 _SAID: Final = 12_000
@@ -44,6 +48,15 @@ class Summarizing:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._busy: dict[SessionId, asyncio.Lock] = {}
+        self._failed: dict[SessionId, int] = {}
+        """How long the windows were of which the latest try gave no summary."""
+
+    def is_due(self, session_id: SessionId, messages: int) -> bool:
+        """Whether it is worth a try: a model that gave no summary of a window gives none of almost the same one.
+
+        Such a try reads all of it once more, which costs as much as the answer that it makes room for.
+        """
+        return messages >= self._failed.get(session_id, 0) * AGAIN
 
     async def compact(self, session_id: SessionId, lent: Lent, keep: int) -> bool:
         """Summarise the older part of a session's window; durable when it returns.
@@ -64,6 +77,13 @@ class Summarizing:
         try:
             async with lock:
                 return await self._compact(session_id, lent, keep)
+        except ModelUnavailable:
+            state = await self._around.sessions.state(session_id)
+            self._failed.pop(session_id, None)
+            self._failed[session_id] = len(state.window)
+            if len(self._failed) > REMEMBERED:
+                del self._failed[next(iter(self._failed))]
+            raise
         finally:
             if not lock.locked():
                 self._busy.pop(session_id, None)
@@ -94,6 +114,7 @@ class Summarizing:
             cost=cost_of(usage, lent.answered_by(finished)),
         )
         await self._around.sessions.add(session_id, summary)
+        self._failed.pop(session_id, None)
         return True
 
     def _request(self, lent: Lent, older: Sequence[ChatMessage]) -> Prepared:

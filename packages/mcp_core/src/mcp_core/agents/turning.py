@@ -123,7 +123,6 @@ class Turning:
         self._around = around
         self._summarizing = summarizing
         self._cuts = cuts
-        self._summarizes = True
         self._notes: Notes | None = None
         self._looked = False
 
@@ -194,9 +193,11 @@ class Turning:
 
     async def _make_room(self, session: Session, lent: Lent, system: str, choice: Choice) -> None:
         """Let a summary stand for the older part of what does not fit; where that fails, it is left out."""
-        if session.strategy != "smart" or not self._summarizes:
+        if session.strategy != "smart":
             return
         state = await self._state()
+        if not self._summarizing.is_due(self._session_id, len(state.window)):
+            return
         preparing = self._around.preparing
         budget = preparing.budget(lent.info, system, choice.shown(state.window))
         if not overflows(state.window, budget, longest_output(preparing.room(lent.info).context)):
@@ -204,7 +205,6 @@ class Turning:
         try:
             await self._summarizing.compact(self._session_id, lent, budget // KEPT)
         except ModelUnavailable as error:
-            self._summarizes = False  # not at every step
             log.warning("nothing was summarised of %s: %s", self._session_id, error.message)
 
     async def _ask(self, lent: Lent, prepared: Prepared, heard: int) -> list[ToolUse]:

@@ -62,6 +62,8 @@ class Spending:
                     self._begun[session_id] = begun
             case SessionEnded():
                 self._begun.pop(session_id, None)
+            case AssistantMessage(provider="imported"):
+                pass  # nobody here has paid for it
             case AssistantMessage() | WindowCompacted():
                 session = self._begun.get(session_id)
                 if session is not None and not is_copied(session):
