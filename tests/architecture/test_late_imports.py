@@ -64,7 +64,7 @@ REPORT = f"print('loaded:', *sorted(set({HEAVY!r}) & set(sys.modules)))"
 HELP = (
     "import sys\n"
     "from importlib.metadata import entry_points\n"
-    "[umbrella] = entry_points(group='console_scripts', name='umbrella')\n"
+    "umbrella, *_ = entry_points(group='console_scripts', name='umbrella')\n"  # also the root's, where it is installed
     "sys.argv = ['umbrella', *{arguments!r}]\n"
     "try:\n"
     "    umbrella.load()()\n"

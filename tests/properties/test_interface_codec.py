@@ -97,7 +97,10 @@ def values(kind: Any, medium: Medium) -> SearchStrategy[Any]:
         return PLAIN.map(lambda value: msgspec.Raw(encode(value)))
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return values(args[0], medium) if get_origin(args[0]) is list else bounded(args[0], args[1])
+        if get_origin(args[0]) is list:
+            least = args[1].min_length or 0
+            return st.lists(values(get_args(args[0])[0], medium), min_size=least, max_size=2)
+        return bounded(args[0], args[1])
     if origin is Literal:
         return st.sampled_from(args)
     if origin in (Union, types.UnionType):

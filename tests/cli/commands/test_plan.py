@@ -46,9 +46,9 @@ def test_a_plan_is_drafted_looked_at_approved_and_waited_for(
     assert umbrella_json("plan", "wait", plan["id"])["waits"] == "and now?"
     assert note.read_text() == "eggs"
     assert "umbrella plan go" in umbrella("plan", "show", plan["id"]).stdout
-    assert umbrella("plan", "go", plan["id"]).exit_code == 0
+    assert umbrella("plan", "go", plan["id"], "2").exit_code == 0
     assert umbrella_json("plan", "wait", plan["id"])["status"] == "completed"
-    refused = umbrella("plan", "go", plan["id"])
+    refused = umbrella("plan", "go", plan["id"], "2")
     assert refused.exit_code != 0 and "waits for no answer" in refused.stderr
 
 
@@ -59,7 +59,7 @@ def test_a_plan_step_by_step_is_skipped_and_stopped(
     plan = umbrella_json("plan", "draft", written(tmp_path, write(one), write(two)))["id"]
     umbrella_json("plan", "approve", plan, "--stepwise")
     assert umbrella_json("plan", "wait", plan)["waits"].startswith("Step 1 of 2")
-    assert umbrella_json("plan", "skip", plan)["steps"][0]["status"] == "skipped"
+    assert umbrella_json("plan", "skip", plan, "1")["steps"][0]["status"] == "skipped"
     assert umbrella_json("plan", "wait", plan)["waits"].startswith("Step 2 of 2")
     assert umbrella_json("plan", "stop", plan)["status"] == "cancelled"
     assert umbrella("plan", "wait", plan).exit_code == 130

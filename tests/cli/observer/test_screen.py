@@ -131,7 +131,7 @@ def test_the_tree_fits_eighty_columns_and_follows_what_happens(tmp_path: Path) -
         rows = scene.app.screen.query_one("#tree", Rows)
         assert all(len(line) <= 78 for line in rows.text.splitlines())
         (line,) = [line for line in rows.text.splitlines() if "worker ann" in line]
-        assert "idle" in line
+        assert "idle" in line or "waiting" in line, "on a busy machine it is still at its beginning"
         assert line.split()[-1].endswith("k"), "its memory"
 
     observing(tmp_path, work)

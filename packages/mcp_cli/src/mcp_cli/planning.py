@@ -125,7 +125,8 @@ def what_helps(found: Plan) -> str:
     """What can be done about a plan as it is."""
     key = short(found.id)
     if found.waits:
-        return f"umbrella plan go {key}, or skip, or stop"
+        asked = next((at for at, step in enumerate(found.steps, 1) if step.status == "pending"), 1)
+        return f"umbrella plan go {key} {asked}, or skip {key} {asked}, or stop {key}"
     if found.status == "draft":
         return f"umbrella plan approve {key} [--stepwise], or look first: umbrella plan dry-run {key}"
     if found.status not in PLAN_ENDED:

@@ -383,7 +383,7 @@ SLASHES: Final[tuple[Slash, ...]] = (
     Slash(
         name="plan",
         summary="work laid out before any of it is done",
-        usage="list | draft FILE | show ID | dry-run ID | approve ID [--stepwise] | go ID | skip ID | stop ID | cancel ID",
+        usage="list | draft FILE | show ID | dry-run ID | approve ID [--stepwise] | go ID STEP | skip ID STEP | stop ID | cancel ID",
         group="tools and servers",
         route=("plan",),
         default="list",

@@ -70,6 +70,8 @@ class AnswerStep(Command[Plan], frozen=True, kw_only=True, tag="plan.answer"):
 
     plan_id: PlanId
     answer: Literal["go_on", "skip", "stop"]
+    step: Annotated[int, Meta(ge=0)] | None = None
+    """Number of the step that was shown, from 0: an answer to it is none to another. None: whichever it is."""
 
 
 class CancelPlan(Command[Plan], frozen=True, kw_only=True, tag="plan.cancel"):

@@ -216,7 +216,9 @@ def test_step_by_step_each_right_comes_when_the_person_says_go_on_and_ends_with_
         second = await owner.until(plan.id, lambda now: now.waits.startswith("Step 2"))
         assert one.read_text() == "1" and second.steps[0].status == "completed"
         assert (await owner.client.request(ListCapabilities(principal=agent.id))).items == []
-        await owner.client.request(AnswerStep(plan_id=plan.id, answer="skip"))
+        with pytest.raises(WrongState, match="about step 2 by now, not about step 1"):
+            await owner.client.request(AnswerStep(plan_id=plan.id, answer="go_on", step=0))
+        await owner.client.request(AnswerStep(plan_id=plan.id, answer="skip", step=1))
         third = await owner.until(plan.id, lambda now: now.waits.startswith("Step 3"))
         assert third.steps[1].status == "skipped" and not two.exists()
         stopped = await owner.client.request(AnswerStep(plan_id=plan.id, answer="stop"))

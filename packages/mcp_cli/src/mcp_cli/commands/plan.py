@@ -143,18 +143,26 @@ def wait(ctx: click.Context, plan: str, timeout: str | None) -> None:
 
 @command.command(short_help="Say that a plan goes on.")
 @click.argument("plan")
+@click.argument("step", type=click.IntRange(1))
 @click.pass_context
-def go(ctx: click.Context, plan: str) -> None:
-    """Let a plan go on that asks; a step that is asked about gets its rights now."""
-    _answer(ctx, plan, "go_on")
+def go(ctx: click.Context, plan: str, step: int) -> None:
+    """Let a plan go on that asks; a step that is asked about gets its rights now.
+
+    STEP is the number of the step that you were shown: by now it may ask about another.
+    """
+    _answer(ctx, plan, "go_on", step - 1)
 
 
 @command.command(short_help="Leave out the step that a plan asks about.")
 @click.argument("plan")
+@click.argument("step", type=click.IntRange(1))
 @click.pass_context
-def skip(ctx: click.Context, plan: str) -> None:
-    """Let a plan go on without the step it asks about."""
-    _answer(ctx, plan, "skip")
+def skip(ctx: click.Context, plan: str, step: int) -> None:
+    """Let a plan go on without the step it asks about.
+
+    STEP is the number of the step that you were shown: by now it may ask about another.
+    """
+    _answer(ctx, plan, "skip", step - 1)
 
 
 @command.command(short_help="End a plan that asks.")
@@ -173,8 +181,10 @@ def cancel(ctx: click.Context, plan: str) -> None:
     _ask(ctx, plan, lambda key: CancelPlan(plan_id=key))
 
 
-def _answer(ctx: click.Context, plan: str, answer: Literal["go_on", "skip", "stop"]) -> None:
-    _ask(ctx, plan, lambda key: AnswerStep(plan_id=key, answer=answer))
+def _answer(
+    ctx: click.Context, plan: str, answer: Literal["go_on", "skip", "stop"], step: int | None = None
+) -> None:
+    _ask(ctx, plan, lambda key: AnswerStep(plan_id=key, answer=answer, step=step))
 
 
 def _ask(ctx: click.Context, plan: str, make: Any) -> None:

@@ -99,7 +99,7 @@ class PlanCommands:
     async def answer(self, who: PrincipalId, command: AnswerStep) -> Plan:
         """Say how a plan goes on."""
         await self._session(who, command.plan_id)
-        return await self._decisions.answer(command.plan_id, who, command.answer)
+        return await self._decisions.answer(command.plan_id, who, command.answer, command.step)
 
     async def cancel(self, who: PrincipalId, command: CancelPlan) -> Plan:
         """End a plan."""

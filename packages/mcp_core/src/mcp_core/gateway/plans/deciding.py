@@ -127,11 +127,13 @@ class PlanDecisions:
         self._runs.ensure(plan_id)
         return self._ledger.known(plan_id).plan
 
-    async def answer(self, plan_id: PlanId, by: PrincipalId, answer: str) -> Plan:
-        """Say how a plan goes on that asks: `go_on`, `skip` or `stop`.
+    async def answer(
+        self, plan_id: PlanId, by: PrincipalId, answer: str, shown: int | None = None
+    ) -> Plan:
+        """Say how a plan goes on that asks: `go_on`, `skip` or `stop`; `shown` is the step that was looked at.
 
         Raises:
-            WrongState: It asks nothing, or its session is closed.
+            WrongState: It asks nothing, or about another step by now, or its session is closed.
             NotPermitted: The step's rights cannot be handed on; it asks still.
         """
         if answer == "stop":
@@ -140,6 +142,12 @@ class PlanDecisions:
         async with self._ledger.lock(plan_id):
             held = self._ledger.known(plan_id)
             plan, number = held.plan, check_waits(held.plan)
+            if shown is not None and shown != number:
+                raise WrongState(
+                    f"{plan.id} asks about step {number + 1} by now, not about step {shown + 1}",
+                    f"look at it: umbrella plan show {plan.id}",
+                    {"step": number},
+                )
             session = self._open(plan.session_id)
             heard = self._ledger.moved(plan, by)
             if answer == "skip":
