@@ -133,3 +133,11 @@ def test_the_ways_to_more_lead_back_to_the_thing_itself() -> None:
         leaning = leaning.ending()
     assert leaning == Leaning(asked())
     assert Leaning(asked(suggestions=[])).wider().pattern == ""
+
+
+def test_a_right_that_is_to_be_handed_on_is_asked_for_as_one() -> None:
+    found = asked(hands_on=True, suggestions=[])
+    for text in (lines_of(found), "\n".join(question_lines(found, NOW))):
+        assert "to be handed on to an agent below" in text or "to hand it on to an agent below" in text
+    assert [key for key, _ in Leaning(found).choices()] == ["y", "S", "A", "n", "d", "x"]
+    assert Leaning(found).answer("s") is None, "the node takes no such yes"

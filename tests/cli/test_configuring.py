@@ -1,5 +1,7 @@
 """Which setting counts, and where it comes from."""
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_cli.configuring import DEFAULT, default_model, load
+from mcp_cli.configuring import DEFAULT, default_model, load, project_file
 from mcp_interface.errors import CallerMistaken
 
 PROJECT = ".umbrella/config.toml"
@@ -79,10 +81,36 @@ def test_a_file_of_somebody_else_above_a_folder_is_not_read(
 ) -> None:
     environ = write(home, project='[ui]\ntheme = "theirs"')
     file = home / "work" / PROJECT
-    real = Path.stat
+    real = Path.lstat
+    assert project_file(home / "work") == file
+    for strange in (file, file.parent):
 
-    class Theirs:
-        st_uid = 4711
+        def owned(path: Path, strange: Path = strange) -> os.stat_result:
+            told = list(real(path))
+            if path == strange:
+                told[stat.ST_UID] = 4711
+            return os.stat_result(told)
 
-    monkeypatch.setattr(Path, "stat", lambda self, **more: Theirs() if self == file else real(self, **more))
-    assert load(environ, home / "work").ui.theme == ""
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "lstat", owned)
+            assert project_file(home / "work") is None
+            assert load(environ, home / "work").ui.theme == ""
+
+
+def test_a_projects_file_that_is_a_link_or_lies_in_one_or_is_a_pipe_is_not_read(home: Path) -> None:
+    environ = write(home, project="")
+    file = home / "work" / PROJECT
+    (home / "other").mkdir()
+    (home / "other" / "config.toml").write_text('[ui]\ntheme = "theirs"')
+    for target in ("/dev/zero", str(home / "other" / "config.toml")):
+        file.unlink()
+        file.symlink_to(target)
+        assert project_file(home / "work" / "deep") is None
+        assert load(environ, home / "work").ui.theme == ""
+    file.unlink()
+    os.mkfifo(file)
+    assert project_file(home / "work") is None
+    file.unlink()
+    file.parent.rmdir()
+    file.parent.symlink_to(home / "other")
+    assert project_file(home / "work") is None

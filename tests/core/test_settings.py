@@ -1,16 +1,19 @@
 """What a node is told before it starts, by its environment and a person's file."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from mcp_core.settings import (
     CONFIG,
+    MAX_CONFIG,
     DatabaseSource,
     ModelCard,
     ModelSettings,
     ProjectConfig,
     Settings,
+    UserConfig,
     read_config,
     read_databases,
     read_entrance,
@@ -198,4 +201,34 @@ def test_a_projects_file_may_choose_nothing_that_costs_sends_or_allows(tmp_path:
         assert caught.value.remedy.endswith("[ask] [ui]")
     (tmp_path / CONFIG).write_text("[ask]\nmodel = 'x'")
     with pytest.raises(CallerMistaken, match="`model`"):
+        read_config(tmp_path / CONFIG, ProjectConfig)
+
+
+def test_what_is_no_plain_file_or_too_long_is_refused_at_once(tmp_path: Path) -> None:
+    pipe, folder, huge, device = (tmp_path / name for name in ("pipe", "folder", "huge", "device"))
+    os.mkfifo(pipe)
+    folder.mkdir()
+    huge.write_text("#" * (MAX_CONFIG + 1))
+    device.symlink_to("/dev/zero")
+    before = len(os.listdir("/dev/fd"))
+    for kind in (UserConfig, ProjectConfig):
+        for file, told in (
+            (pipe, "regular"),
+            (folder, "regular"),
+            (huge, str(MAX_CONFIG)),
+            (device, "device"),
+        ):
+            with pytest.raises(CallerMistaken, match=told) as caught:
+                read_config(file, kind)
+            assert caught.value.remedy
+    assert len(os.listdir("/dev/fd")) == before
+    huge.write_text("#" * MAX_CONFIG)
+    assert read_config(huge, ProjectConfig) == {}
+
+
+def test_a_link_is_followed_to_a_persons_file_and_never_to_a_projects(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("[ui]\ntheme = 'x'")
+    (tmp_path / CONFIG).symlink_to(tmp_path / "real")
+    assert read_config(tmp_path / CONFIG, UserConfig) == {"ui": {"theme": "x"}}
+    with pytest.raises(CallerMistaken, match="cannot be read"):
         read_config(tmp_path / CONFIG, ProjectConfig)

@@ -17,7 +17,8 @@ from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.policy import Decision, decide
 from mcp_core.runtime.bus import Bus
 from mcp_core.runtime.commit import Journal
-from mcp_interface.address import Resource, resource, tool_resource
+from mcp_interface.address import Resource, parse_resource, resource, tool_resource
+from mcp_interface.approval import Answer
 from mcp_interface.clock import SystemClock, SystemEntropy
 from mcp_interface.commands import (
     ChangeSession,
@@ -219,6 +220,39 @@ def test_a_child_gets_nothing_from_its_person(profile: Profile, read_only: bool)
         assert (fork.lineage, fork.profile) == (None, "locked")
         for each in house.directory.listed(fork.id):
             assert each.id != agent and not house.kernel.held_by(PrincipalId(each.id))
+
+    in_a_team(work)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(wanted=uris, remember=st.sampled_from(["by its profile", "once", "always"]))
+@example(wanted="mcp://fs/read/**", remember="once")
+def test_asking_to_hand_on_a_right_adds_nothing_to_what_the_asker_may(wanted: str, remember: Any) -> None:
+    """Neither while the task is worked on nor afterwards; whoever works on it may all of it."""
+
+    async def work(team: Team) -> None:
+        house = team.house
+        profile: Profile = "open" if remember == "by its profile" else "ask"
+        session = await house.commands.create(house.owner, CreateSession(profile=profile))
+        giver = await giver_of(team, session, [Wish(resource_uri="mcp://agent/execute/llm")])
+        before = [may(team, giver, each) for each in PROBES]
+        request = msgspec.structs.replace(
+            delegating(session, giver), arguments={"goal": "work", "rights": [wanted], "wait": False}
+        )
+        calling = asyncio.create_task(house.caller.call(request))
+        while not calling.done():
+            for each in house.desk.pending():
+                if house.approving.is_durable(each.id):
+                    yes = Answer(allow=True, remember=remember, any_arguments=remember == "always")
+                    await house.approving.answer(each.id, yes, house.owner)
+            await asyncio.sleep(0.001)
+        await calling
+        (task,) = team.tasks.index.open()
+        assert may(team, PrincipalId(str(task.agent_id)), parse_resource(wanted))
+        assert [may(team, giver, each) for each in PROBES] == before
+        await team.tasks.cancel(task.id, "seen enough")
+        await team.tasks.wait(task.id, 10)
+        assert [may(team, giver, each) for each in PROBES] == before
 
     in_a_team(work)
 

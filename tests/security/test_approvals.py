@@ -313,3 +313,26 @@ def test_a_yes_that_is_remembered_may_have_an_end(remember: Remember) -> None:
         assert desk.terms(edit(), Answer(allow=True, remember=remember)).expires_in is None
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("remember", ["session", "always"])
+def test_a_yes_to_handing_on_that_is_remembered_says_that_it_is_bound_to_no_arguments(
+    remember: Remember,
+) -> None:
+    desk = Approvals(ManualClock())
+    handed = msgspec.structs.replace(question(), hands_on=True)
+    with pytest.raises(CallerMistaken, match="to be handed on") as refused:
+        desk.terms(handed, Answer(allow=True, remember=remember))
+    assert refused.value.remedy == "choose once, or any arguments"
+    assert not desk.terms(handed, Answer(allow=True, remember=remember, any_arguments=True)).constraints
+    assert desk.terms(handed, Answer(allow=True)).metadata["remember"] == "once"
+    asyncio.run(refused_at_the_desk(handed, Answer(allow=True, remember=remember)))
+
+
+async def refused_at_the_desk(asked: Approval, answer: Answer) -> None:
+    desk = Approvals(ManualClock())
+    desk.open(asked)
+    with pytest.raises(CallerMistaken):
+        desk.answer(asked.id, answer, PERSON)
+    assert desk.pending() == [asked], "it stays open"
+    desk.answer(asked.id, msgspec.structs.replace(answer, allow=False), PERSON)

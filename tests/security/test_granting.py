@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from mcp_interface.address import Resource, parse_resource
+from mcp_interface.approval import HANDING_ON
 from mcp_interface.capability import Ask, GrantOptions
 from mcp_interface.errors import CallerMistaken, InvalidRecord, NotPermitted
 from mcp_interface.ids import SYSTEM, PrincipalId
@@ -179,5 +180,23 @@ def test_explaining_shows_the_chain_and_records_nothing(room) -> None:
                 grant.capability.parent_capability_id,
             ]
             assert room.log.head == before
+
+    asyncio.run(scenario())
+
+
+def test_a_right_that_was_given_to_be_handed_on_allows_no_use_but_whoever_gets_it(room) -> None:
+    async def scenario() -> None:
+        async with room.kernel() as kernel:
+            giver, below = room.agents[:2]
+            root = await room.root(kernel, DATA.uri)
+            marked = GrantOptions(delegation_depth=1, metadata={"for": HANDING_ON})
+            right = await kernel.delegate(root.handle, room.owner, giver, options=marked)
+            assert not (await kernel.authorize(giver, X)).allowed
+            assert not kernel.explain(giver, X).verdict.allowed
+            await kernel.delegate(right.handle, giver, below)
+            assert (await kernel.authorize(below, X)).allowed
+        async with room.kernel() as kernel:
+            assert not (await kernel.authorize(giver, X)).allowed, "nor after a restart"
+            assert (await kernel.authorize(below, X)).allowed
 
     asyncio.run(scenario())

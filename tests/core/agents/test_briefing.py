@@ -129,3 +129,24 @@ def test_whoever_may_not_read_a_folder_is_told_nothing_of_it(
         assert (await notes.read(STRANGER, str(tmp_path))).text == "hers"  # type: ignore[union-attr]
 
     reading(open_house, work)
+
+
+@pytest.mark.parametrize("limit", [{"max_uses": 1}, {"rate_limit": [{"count": 1, "per_s": 60}]}])
+def test_no_use_is_taken_of_a_right_that_counts_them(
+    open_house: Callable[..., Any], tmp_path: Path, limit: dict[str, Any]
+) -> None:
+    (tmp_path / "AGENTS.md").write_text("hers")
+
+    async def work(house: Any, notes: ProjectNotes) -> None:
+        wanted = resource("fs", "read", f"{tmp_path}/**")
+        await house.kernel.request(STRANGER, wanted, GrantOptions(constraints=limit))
+        before = len(house.audit.entries)
+        assert await notes.read(STRANGER, str(tmp_path)) is None
+        assert len(house.audit.entries) == before
+        read = resource("fs", "read", f"{tmp_path}/AGENTS.md")
+        assert (await house.kernel.authorize(STRANGER, read)).allowed, "the one use is still there"
+        assert not (await house.kernel.authorize(STRANGER, read)).allowed
+        await house.kernel.request(STRANGER, wanted)
+        assert (await notes.read(STRANGER, str(tmp_path))).text == "hers"  # type: ignore[union-attr]
+
+    reading(open_house, work)

@@ -40,6 +40,18 @@ def test_an_approval_ends_with_the_definition_it_was_given_for(open_house: Calla
     asyncio.run(scenario())
 
 
+def test_a_no_is_in_the_audit(open_house: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with open_house(host=Turncoat()) as house:
+            agent = (await house.directory.spawn("worker")).id
+            assert await answered(house, agent, Answer(allow=False, reason="not on a Friday")) == 1
+            said = [each for each in house.audit.entries if each.reason == "said_no"]
+            assert [(each.principal_id, each.decision) for each in said] == [(agent, "denied")]
+            assert said[0].details["by"] == house.owner and said[0].details["why"] == "not on a Friday"
+
+    asyncio.run(scenario())
+
+
 def test_a_yes_is_bound_to_the_arguments_and_to_who_asked(open_house: Callable[..., Any]) -> None:
     async def scenario() -> None:
         async with open_house(host=Turncoat()) as house:

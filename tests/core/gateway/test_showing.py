@@ -353,6 +353,33 @@ def test_each_suggestion_covers_the_thing_and_the_one_before_it(
         assert found == [needed]
 
 
+@given(st.sampled_from(["get", "post"]), SEGMENTS, SEGMENTS)
+def test_no_suggestion_for_a_network_is_wider_than_one_host(
+    operation: str, path: list[str], cwd: list[str]
+) -> None:
+    needed = resource("api", operation, "/".join(path))
+    for found in widenings(needed, "/" + "/".join(cwd)):
+        assert found.segments[:2] == needed.segments[:2]
+        assert "*" not in "".join(found.segments[:2])
+
+
+@pytest.mark.parametrize(
+    ("needed", "wider"),
+    [
+        ("api/get/https/example.com", "api/get/https/example.com/**"),
+        ("api/get/https/example.com/a", "api/get/https/example.com/**"),
+        ("api/get/https/example.com/a/b", "api/get/https/example.com/a/**"),
+        ("api/get/https", ""),
+        ("db/read/shop", ""),
+        ("db/read/shop/orders", "db/read/shop/**"),
+        ("db/list/shop", "db/list/shop/**"),
+    ],
+)
+def test_the_next_wider_thing_is_one_host_or_one_database_at_most(needed: str, wider: str) -> None:
+    found = [each.uri for each in widenings(parse_resource(f"mcp://{needed}"), "")]
+    assert found == [f"mcp://{each}" for each in (needed, wider) if each]
+
+
 @pytest.mark.parametrize("cwd", ["/", "", "*", "/a/*", "../..", "/a/../b", "a"])
 def test_an_odd_working_folder_is_no_trouble(cwd: str) -> None:
     needed = parse_resource("mcp://fs/write/a/b/c")

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import json
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mcp_core.providers.discovery import MOST, OLLAMA_URL, Discovery
+from mcp_core.providers.discovery import MOST, OLLAMA_URL, Discovery, is_trusted, listeners
 
 PATIENCE = 20.0
 """Seconds for a look where nothing makes it wait: the machine may be busy."""
@@ -135,3 +138,71 @@ def test_another_machine_is_never_asked(url: str, clock: Any) -> None:
 )
 def test_looking_can_be_switched_off(said: str, on: bool, clock: Any) -> None:
     assert bool(Discovery(OLLAMA_URL, clock).url({"UMBRELLA_DISCOVER": said})) is on
+
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+
+def row(local: str, state: str, uid: int) -> str:
+    queues = "00000000:00000000 00:00000000 00000000"
+    return f"   0: {local} 00000000:0000 {state} {queues} {uid:>5}        0 1665 1 0000 100 0 0 10 0\n"
+
+
+OURS = row("0100007F:2CAA", "0A", os.getuid())
+STRANGE = 4711
+
+
+def test_the_kernels_table_says_whose_sockets_listen() -> None:
+    table = [
+        HEAD,
+        row("0100007F:2CAA", "0A", 998),
+        row("00000000:2CAA", "0A", 1000),
+        row("0100007F:2CAB", "0A", 1),
+        row("0100007F:2CAA", "01", 2),
+    ]
+    assert listeners(table, 11434) == {998, 1000}
+    assert listeners([HEAD, row(f"{'0' * 24}01000000:2CAA", "0A", 5)], 11434) == {5}
+    assert listeners([HEAD], 11434) == set()
+    for broken in ("0: x 0A\n", row("0100007F:zz", "0A", 1)):
+        with pytest.raises(ValueError):
+            listeners([HEAD, broken], 11434)
+
+
+@pytest.mark.parametrize(
+    ("tcp", "tcp6", "trusted"),
+    [
+        (OURS, None, True),
+        (row("0100007F:2CAA", "0A", 0), "", True),
+        ("", row(f"{'0' * 32}:2CAA", "0A", os.getuid()), True),
+        ("", "", False),
+        (row("0100007F:2CAA", "0A", STRANGE), "", False),
+        (OURS, row(f"{'0' * 32}:2CAA", "0A", STRANGE), False),
+        (OURS + "nonsense\n", "", False),
+        (OURS, "\u00e9\n", False),
+        (None, OURS, False),
+    ],
+)
+def test_in_any_doubt_what_listens_is_not_trusted(
+    tmp_path: Path, tcp: str | None, tcp6: str | None, trusted: bool
+) -> None:
+    for name, text in (("tcp", tcp), ("tcp6", tcp6)):
+        if text is not None:
+            (tmp_path / name).write_text(HEAD + text, "utf-8")
+    assert is_trusted(OLLAMA_URL, tmp_path) is trusted
+
+
+def test_a_listener_of_our_own_is_trusted_while_it_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        assert is_trusted(url)
+    assert not is_trusted(url)
+
+
+def test_a_stranger_that_listens_is_not_even_asked(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look() -> None:
+        async with place(listing("theirs")) as there:
+            monkeypatch.setattr("mcp_core.providers.discovery.is_trusted", lambda url: False)
+            assert await Discovery(there.url, clock, PATIENCE).look({}) == []
+            assert there.asked == []
+
+    asyncio.run(look())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_core.providers.scripted import MAX_BYTES, OVER, ScriptedFile, read_script
+from mcp_core.providers.scripted import MAX_ANSWER, MAX_BYTES, OVER, ScriptedFile, read_script
 from mcp_interface.errors import ModelUnavailable
 from mcp_interface.provider import (
     ChatMessage,
@@ -125,5 +125,41 @@ def test_a_pipe_a_link_a_folder_and_a_file_that_is_too_long_are_refused_at_once(
 def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, {"answers": [{"text": "theirs"}]})
     os.chown(path, 12345, 12345)
-    with pytest.raises(ModelUnavailable, match="user who runs the node"):
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
         read_script(path)
+
+
+def test_what_cannot_be_read_looks_the_same_whatever_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing, folder, link, loop = (tmp_path / f"{name}.script.json" for name in ("m", "f", "l", "o"))
+    folder.mkdir()
+    link.symlink_to(folder)
+    loop.symlink_to(loop)
+    before, told = len(os.listdir("/dev/fd")), set()
+    for path in (missing, folder, link, loop, folder / "x.script.json", f"{tmp_path}/\0.script.json"):
+        with pytest.raises(ModelUnavailable) as caught:
+            read_script(str(path))
+        told.add((caught.value.message.replace(repr(str(path)), ""), caught.value.remedy))
+    assert len(told) == 1
+    assert "No such file" in caplog.text and "no regular file" in caplog.text
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_an_answer_that_would_be_too_long_is_refused_before_it_is_made(tmp_path: Path, clock: Any) -> None:
+    path = write(tmp_path, {"answers": [{"text": "{user}" * 100_000}], "pause_s": 0})
+    most = ChatMessage(role="user", text="x" * (MAX_ANSWER // 100_000))
+    assert len(text_of(played(path, clock, most))) == MAX_ANSWER
+    with pytest.raises(ModelUnavailable, match=str(MAX_ANSWER)):
+        played(path, clock, ChatMessage(role="user", text=most.text + "x"))
+    path = write(tmp_path, {"answers": [{"text": "{tool_output}" * 50_000}]})
+    with pytest.raises(ModelUnavailable, match=str(MAX_ANSWER)):
+        output = ToolOutput(tool_use_id="1", text="x" * 1_000_000)
+        played(path, clock, ChatMessage(role="tool", tool_outputs=[output]))
+
+
+def test_nothing_is_put_into_what_was_put_in(tmp_path: Path, clock: Any) -> None:
+    path = write(tmp_path, {"answers": [{"text": "{user}/{tool_output}"}]})
+    output = ChatMessage(role="tool", tool_outputs=[ToolOutput(tool_use_id="1", text="{user}")])
+    said = ChatMessage(role="user", text="{tool_output}" * 2)
+    assert text_of(played(path, clock, said, output)) == "{tool_output}{tool_output}/{user}"

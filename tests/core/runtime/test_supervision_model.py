@@ -66,7 +66,9 @@ class Leaf:
         self.mail.clear()
 
     def halt(self) -> None:
-        if self.restart == "temporary" and (self.up or self.asleep):  # one that waits for its first life has it yet
+        if self.restart == "temporary" and (
+            self.up or self.asleep
+        ):  # one that waits for its first life has it yet
             self.owner.remove(self)
         self.up = False
 

@@ -69,6 +69,9 @@ class Leaning(msgspec.Struct, frozen=True):
     def choices(self) -> list[tuple[str, str]]:
         """The keys that answer, with what they say; once, or any arguments, is said of the thing itself."""
         same = [("s", "this session"), ("a", "always")]
+        if self.approval.hands_on:  # remembered, it is bound to no arguments; the node takes no other yes
+            same = [("S", "session, any arguments"), ("A", "always, any arguments")]
+            return [("y", "once"), *same, ("n", "no"), ("d", "no, because…"), ("x", "never")]
         if not self.pattern:
             same.insert(0, ("y", "once"))
             if not self.approval.resource_uri.startswith(_SAYS_ALL):

@@ -5,6 +5,7 @@ cloned: it may choose how things look, and of what `umbrella ask` may cost only 
 """
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -82,16 +83,22 @@ def default_model(config: Config, environ: Mapping[str, str] | None = None) -> s
 
 
 def project_file(folder: Path) -> Path | None:
-    """The nearest project's file of a folder and those above it, if it is of this person or of root."""
+    """The nearest project's file of a folder and those above it, if it is of this person or of root.
+
+    Neither it nor its folder may be a link: what was cloned could lead to any file of the person, or to a device.
+    """
     from mcp_core import PROJECT
 
     for place in (folder, *folder.parents):
+        file = place / PROJECT
         try:
-            owner = (place / PROJECT).stat().st_uid
+            inner, found = file.parent.lstat(), file.lstat()
         except OSError:
             continue
-        if owner in {os.getuid(), 0}:  # above may be a folder that anybody writes to
-            return place / PROJECT
+        plain = stat.S_ISDIR(inner.st_mode) and stat.S_ISREG(found.st_mode)
+        # above may be a folder that anybody writes to
+        if plain and {inner.st_uid, found.st_uid} <= {os.getuid(), 0}:
+            return file
     return None
 
 

@@ -237,6 +237,7 @@ def question_lines(question: Approval, now: datetime) -> list[str]:
     if question.preview is not None:
         shown = preview_lines(question.preview, FOLDED)
         lines += ["would change, as of now:", *(f"  {line.text}" for line in shown)]
+    lines += ["the right is to be handed on to an agent below"] if question.hands_on else []
     lines += [f"also touches {uri}" for uri in rights.also_touched(question)]
     lines += [
         f"last time {line}" if not at else line

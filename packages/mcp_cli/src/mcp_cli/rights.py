@@ -95,7 +95,10 @@ def question(found: Approval, now: datetime) -> Facts:
         ("arguments", readable_arguments(found.arguments)),
         ("would change", preview),
         ("as of", Cell(f"{found.asked_at:%Y-%m-%d %H:%M:%S} UTC" if preview else "", "dim")),
-        ("needs", revealed(found.resource_uri)),
+        (
+            "needs",
+            revealed(found.resource_uri) + (", to hand it on to an agent below" if found.hands_on else ""),
+        ),
         ("also touches", "\n".join(also_touched(found))),
         ("by", Cell(one_line(revealed(found.agent_name)), "strong")),
         ("for", found.principal_id),

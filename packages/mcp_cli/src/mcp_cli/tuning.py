@@ -164,6 +164,7 @@ async def context(repl: "Repl", words: Words) -> None:
 async def compact(repl: "Repl", words: Words) -> None:
     """`/compact`."""
     session = await repl.session()
+    repl.face.show(Prose("a summary of the older part is being written…", "dim"))
     await repl.attachment.request(CompactWindow(session_id=session.id), COMPACT_S)
 
 

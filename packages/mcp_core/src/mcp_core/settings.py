@@ -7,6 +7,7 @@ nothing that costs, sends or allows.
 
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ CONFIG: Final = "config.toml"
 """Beneath the data directory; a person's file, which the node only reads."""
 PROJECT: Final = Path(".umbrella") / CONFIG
 """Beneath a folder that somebody works in."""
+MAX_CONFIG: Final = 256 * 1024
+"""Bytes that a file of settings may have."""
 
 
 class DatabaseSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -263,12 +266,14 @@ def user_file(environ: Mapping[str, str]) -> Path | None:
 def read_config(file: Path, kind: type[Any], remedy: str = "") -> dict[str, Any] | None:
     """The tables of a file, checked against what it may hold; None without the file.
 
+    A link is followed to a file of the person's or the node's own, and never to a project's.
+
     Raises:
-        CallerMistaken: It cannot be read, or a key in it breaks a rule; names file, line, key and rule, and what may
-            have been meant.
+        CallerMistaken: It cannot be read, is no regular file or has more than `MAX_CONFIG` bytes, or a key in it
+            breaks a rule; names file, line, key and rule, and what may have been meant.
     """
     try:
-        text = file.read_text("utf-8")
+        text = _bytes_of(file, follow=kind is not ProjectConfig).decode("utf-8")
         told = tomllib.loads(text)
         msgspec.convert(told, kind)
     except FileNotFoundError:
@@ -280,6 +285,24 @@ def read_config(file: Path, kind: type[Any], remedy: str = "") -> dict[str, Any]
         place, near = _place_of(str(error), text), _meant(str(error), kind)
         raise CallerMistaken(f"{file}{place}: {error}{near}", remedy or _sections(kind)) from error
     return told
+
+
+def _bytes_of(file: Path, *, follow: bool) -> bytes:
+    # Without waiting: a pipe of that name would keep us for good. What is no regular file may have no end.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(file, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise CallerMistaken(
+                f"{file} cannot be read: it is no regular file", "put a plain file there, or take it away"
+            )
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            data = opened.read(MAX_CONFIG + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > MAX_CONFIG:
+        raise CallerMistaken(f"{file} cannot be read: it has more than {MAX_CONFIG} bytes", "make it shorter")
+    return data
 
 
 def _read(folder: Path) -> NodeConfig:

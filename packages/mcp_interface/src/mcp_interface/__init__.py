@@ -35,6 +35,7 @@ from mcp_interface.agent import (
     Stop,
 )
 from mcp_interface.approval import (
+    HANDING_ON,
     Answer,
     Approval,
     ApprovalDesk,
@@ -543,9 +544,9 @@ from mcp_interface.trace import (
 
 # fmt: off
 __all__ = [
-    "CATALOG", "CODES", "DEFAULT_DEPTH", "ENDED", "ID_BYTES", "KEY_PREFIX", "LEVELS", "MAX_CONTENT",
-    "MAX_DEPTH", "MAX_FRAME", "MAX_TRACEPARENT", "MAX_URI", "NEW_STREAM", "OPERATIONS", "PAGE",
-    "PLAN_ENDED", "PREFIXES", "PROTOCOL", "PUBLICATION_NAME", "REASON_CANCELLED", "SERVER_NAME",
+    "CATALOG", "CODES", "DEFAULT_DEPTH", "ENDED", "HANDING_ON", "ID_BYTES", "KEY_PREFIX", "LEVELS",
+    "MAX_CONTENT", "MAX_DEPTH", "MAX_FRAME", "MAX_TRACEPARENT", "MAX_URI", "NEW_STREAM", "OPERATIONS",
+    "PAGE", "PLAN_ENDED", "PREFIXES", "PROTOCOL", "PUBLICATION_NAME", "REASON_CANCELLED", "SERVER_NAME",
     "SESSION_STEPS", "SKILL_DIGEST", "SKILL_FRONT", "SKILL_MANIFEST", "SKILL_SCHEME", "SPAN_BYTES",
     "SYSTEM", "TABLE", "USUAL_BOUNDS", "AcceptTool", "AccessEvent", "ActorOrder", "ActorState",
     "ActorStatus", "AddServer", "Address", "Agent", "AgentEvent", "AgentId", "AgentJoined", "AgentRecord",

@@ -1,7 +1,7 @@
 """A question to a person: may this principal do this, once, for this session, or always?"""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,12 @@ from mcp_interface.ids import ApprovalId, ExecutionId, PrincipalId, SessionId
 from mcp_interface.tool import Preview, ToolInfo
 
 Remember = Literal["once", "session", "always"]
+
+HANDING_ON: Final = "handing on"
+"""Under `for` in the metadata of a right that was given to be handed on: no use is allowed by it.
+
+A kernel passes over it where no handle is presented. It is not inherited: whoever gets the right may use it.
+"""
 
 
 Effect = Literal["reads", "writes", "destroys"]
@@ -56,6 +62,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """The last answer to the same tool in the name of the same person."""
     suggestions: list[str] = []
     """Patterns, from narrow to wide, that a yes may be one to; each covers `resource_uri`, and the person holds it."""
+    hands_on: bool = False
+    """Whether the right is to be handed on to an agent below, and not to be used by who asks."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

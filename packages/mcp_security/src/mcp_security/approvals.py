@@ -192,7 +192,8 @@ def _require_fitting(approval: Approval, answer: Answer) -> None:
     """Return if an answer can be one to this question.
 
     A pattern is one of those that were offered, and a yes to a wider one is remembered: "once" is one use of the
-    very right that is missing. An end is that of a yes that is remembered.
+    very right that is missing. An end is that of a yes that is remembered. What is handed on is bound to no
+    arguments, so a yes to it that is remembered says so.
 
     Raises:
         CallerMistaken: It cannot.
@@ -209,6 +210,12 @@ def _require_fitting(approval: Approval, answer: Answer) -> None:
         raise CallerMistaken(
             f"a yes once is one use of {approval.resource_uri}, not of {pattern}",
             "remember it for the session or always, or leave the pattern out",
+        )
+    if approval.hands_on and answer.allow and answer.remember != "once" and not answer.any_arguments:
+        raise CallerMistaken(
+            f"{approval.resource_uri} is to be handed on, and that cannot be bound to these arguments for longer "
+            f"than once",
+            "choose once, or any arguments",
         )
     if seconds is None:
         return

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from mcp_interface.address import Resource
+from mcp_interface.approval import HANDING_ON
 from mcp_interface.capability import (
     Ask,
     Capability,
@@ -273,6 +274,7 @@ class Kernel:
         judged = (
             (node.right, self._judge(node, principal, resource, now, facts))
             for node in self._candidates(principal)
+            if node.right.capability.metadata.get("for") != HANDING_ON
         )
         return choose(judged, principal, resource)
 

@@ -67,6 +67,8 @@ def give(
     clock = invocation(ctx).clock
     if expires is not None and not uris:
         raise click.UsageError("--expires belongs to a --grant", ctx)
+    if not goal.strip():
+        raise click.UsageError("the goal is empty: say what the agent shall work on", ctx)
 
     async def work(client: Client) -> Outcome:
         lasting = None if expires is None else duration(expires)

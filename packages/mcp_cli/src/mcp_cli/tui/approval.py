@@ -38,15 +38,18 @@ class ApprovalCard(Vertical, can_focus=True):
 
     DEFAULT_CSS = """
     ApprovalCard {
-        height: auto; max-height: 60%; display: none; margin: 0 1; padding: 0 1;
+        height: auto; max-height: 80%; display: none; margin: 0 1; padding: 0 1;
         border: round $warning 50%; background: $background;
     }
     ApprovalCard:focus, ApprovalCard:focus-within { border: round $warning; }
-    ApprovalCard VerticalScroll { height: auto; max-height: 12; scrollbar-size-vertical: 1; }
+    ApprovalCard VerticalScroll { height: auto; max-height: 40vh; scrollbar-size-vertical: 1; }
     ApprovalCard.whole { max-height: 90%; }
-    ApprovalCard.whole VerticalScroll { max-height: 24; }
+    ApprovalCard.whole VerticalScroll { max-height: 55vh; }
     ApprovalCard Static { height: auto; }
-    ApprovalCard Input { display: none; border: none; height: 1; padding: 0; background: $panel; }
+    ApprovalCard Input, ApprovalCard Input:focus {
+        border: none; height: 1; padding: 0; background: $panel;
+    }
+    ApprovalCard Input { display: none; }
     """
 
     class Given(Message):
@@ -82,7 +85,7 @@ class ApprovalCard(Vertical, can_focus=True):
         with VerticalScroll(can_focus=False):
             yield Static(id="approval-preview", markup=False)
             yield Static(id="approval-arguments", markup=False)
-        yield Static(id="approval-why", markup=False)
+            yield Static(id="approval-why", markup=False)
         yield Static(id="approval-keys", markup=False)
         yield Input(id="approval-reason")
 
@@ -190,7 +193,8 @@ class ApprovalCard(Vertical, can_focus=True):
 
     def _why(self, approval: Approval) -> Text:
         now = self._clock.now()
-        lines = [Cell(f"needs {revealed(approval.resource_uri)}", "plain")]
+        handed = ", to hand it on to an agent below" if approval.hands_on else ""
+        lines = [Cell(f"needs {revealed(approval.resource_uri)}{handed}", "plain")]
         others = rights.also_touched(approval)
         shown = others if self.has_class("whole") else others[:TOUCHED]
         lines += [Cell(f"also touches {uri}", "dim") for uri in shown]
@@ -229,7 +233,7 @@ class ApprovalCard(Vertical, can_focus=True):
 
     def _keys(self) -> None:
         line = Text()
-        focused = self.has_focus
+        focused = self.has_focus or self._reason.display
         if not focused:
             line.append("Tab to answer", style=f"bold {self.palette.warn}")
         for key, text in self._choices():
@@ -239,6 +243,8 @@ class ApprovalCard(Vertical, can_focus=True):
         self.query_one("#approval-keys", Static).update(line)
 
     def _choices(self) -> list[tuple[str, str]]:
+        if self._reason.display:
+            return [("Enter", "say no for this reason"), ("Esc", "back")]
         if self._alike:
             return [("Enter", "yes, all of them"), ("Esc", "back")]
         if self._all:
@@ -268,6 +274,7 @@ class ApprovalCard(Vertical, can_focus=True):
                 event.stop()
                 self._reason.display = False
                 self.focus()
+                self._keys()
             return
         key = event.character if event.character in {"*"} else event.key
         step = {"up": -1, "down": 1, "pageup": -8, "pagedown": 8}.get(key)
@@ -358,6 +365,7 @@ class ApprovalCard(Vertical, can_focus=True):
             self._reason.value = ""
             self._reason.display = True
             self._reason.focus()
+            self._keys()
             return
         given = leaning.answer(key)
         if given is not None:

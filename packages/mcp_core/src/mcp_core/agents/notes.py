@@ -7,9 +7,10 @@ from typing import Any, Final
 from mcp_core.agents.briefing import Notes
 from mcp_core.tools.filesystem import FileGate
 from mcp_core.tools.filesystem.content import decode, is_binary, read_up_to, require_within
+from mcp_core.tools.filesystem.looking import may_look
 from mcp_core.tools.filesystem.tool import in_thread
 from mcp_interface.address import Resource, resource
-from mcp_interface.capability import Context, Facts, SecurityKernel
+from mcp_interface.capability import Context, Facts, Need, SecurityKernel, Verdict
 from mcp_interface.errors import CallerMistaken, UmbrellaError
 from mcp_interface.ids import PrincipalId
 from mcp_interface.trace import current_trace_id
@@ -53,7 +54,10 @@ class ProjectNotes:
         if needed.is_pattern:
             raise CallerMistaken(f"{path!r} names more than one file", "work in a folder without '*'")
         # Asked without a record first: most folders have no notes, and that is no denial worth noting.
-        if not self._may(person, needed) or not await in_thread(lambda: self._is_there(needed, path), path):
+        # And nothing is taken of a right that counts its uses: nobody asked for this reading.
+        if may_look(self._sees, person, path, {}) is None or not await in_thread(
+            lambda: self._is_there(needed, path), path
+        ):
             return None
         context = Context(trace_id=current_trace_id(), note="project notes")
         verdict = await self._kernel.authorize(person, needed, context, facts=_FACTS)
@@ -67,8 +71,8 @@ class ProjectNotes:
             text += f"\n[cut after {MAX_NOTES} bytes]"
         return Notes(name=name, text=text) if text.strip() else None
 
-    def _may(self, person: PrincipalId, needed: Resource) -> bool:
-        return self._kernel.explain(person, needed, _FACTS).verdict.allowed
+    def _sees(self, person: PrincipalId, need: Need) -> Verdict:
+        return self._kernel.explain(person, need.resource, need.facts).verdict
 
     def _is_there(self, needed: Resource, path: str) -> bool:
         os.close(self._gate.open_file(needed.uri, path))

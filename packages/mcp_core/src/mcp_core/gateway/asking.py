@@ -293,6 +293,7 @@ class Approving:
             precedent=shown.precedent,
             # what an agent may hand on is never more than it asked for
             suggestions=[] if need.depth else shown.suggestions,
+            hands_on=bool(need.depth),
         )
 
     def _person(self, request: ToolRequest) -> PrincipalId:
@@ -307,6 +308,8 @@ class Approving:
                 await self._book.remember(person, request.server, request.tool, request.arguments, reason, by)
         finally:
             await self._record(approval.session_id, approval.id, answer, by)
+        if not answer.allow:
+            await self._book.note_no(approval, by, answer.reason)
         return answer
 
     async def _record(

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from mcp_interface.address import Resource, resource
+from mcp_interface.approval import HANDING_ON
 from mcp_interface.capability import (
     DEFAULT_DEPTH,
     Ask,
@@ -118,11 +119,17 @@ async def designate(
 
 
 def held_to_hand_on(
-    kernel: SecurityKernel, holder: PrincipalId, wanted: Resource, depth: int
+    kernel: SecurityKernel, holder: PrincipalId, wanted: Resource, depth: int, given: Grant | None = None
 ) -> Verdict | None:
-    """An allow out of what somebody holds and may hand on so many times; None: there is nothing. Records nothing."""
+    """An allow out of what somebody holds and may hand on so many times; None: there is nothing. Records nothing.
+
+    A right that is to be handed on once is one only for the call that it was `given` for.
+    """
+    own = None if given is None else given.capability.id
     for capability in kernel.held_by(holder):
         if capability.delegation_depth < depth or _is_named(capability):
+            continue
+        if is_to_hand_on_once(capability) and capability.id != own:
             continue
         try:
             handle = kernel.handle_of(capability.id, holder)
@@ -134,6 +141,18 @@ def held_to_hand_on(
                 verdict, allowed=True, reason="allowed", capability_id=capability.id, needed=None
             )
     return None
+
+
+def is_to_hand_on_once(capability: Capability) -> bool:
+    """Whether a right was given to be handed on by one call."""
+    said = capability.metadata
+    return said.get("for") == HANDING_ON and said.get("remember") == "once"
+
+
+def without_heirs(kernel: SecurityKernel, grants: Sequence[Grant]) -> list[Grant]:
+    """Those of which nobody holds anything that was handed on out of them."""
+    above = {capability.parent_capability_id for capability in kernel.capabilities()} if grants else set()
+    return [grant for grant in grants if grant.capability.id not in above]
 
 
 async def withdraw(kernel: SecurityKernel, grants: Sequence[Grant]) -> None:

@@ -10,13 +10,19 @@ import msgspec
 
 from mcp_core.agents.tool_executor import ToolRequest
 from mcp_core.gateway.asking import Approving, Yes
-from mcp_core.gateway.delegation import delegate_from_holdings, designate, withdraw
+from mcp_core.gateway.delegation import (
+    delegate_from_holdings,
+    designate,
+    is_to_hand_on_once,
+    withdraw,
+    without_heirs,
+)
 from mcp_core.gateway.handing_on import judge_handing_on, to_hand_on
 from mcp_core.gateway.policy import Decision, decide
 from mcp_core.gateway.sessions import Sessions
 from mcp_core.gateway.tool_book import AuditNotes
 from mcp_interface.address import Resource
-from mcp_interface.capability import Context, Grant, GrantOptions, Need, Sealed, SecurityKernel, Verdict
+from mcp_interface.capability import Context, Grant, GrantOptions, Need, SecurityKernel, Verdict
 from mcp_interface.errors import NotFound, NotPermitted
 from mcp_interface.ids import ExecutionId, PrincipalId
 from mcp_interface.session import Session
@@ -55,10 +61,16 @@ class Rights:
         self.is_active = is_active
         self._locks: WeakValueDictionary[PrincipalId, asyncio.Lock] = WeakValueDictionary()
         self._named: dict[ExecutionId, list[Grant]] = {}
+        self._to_hand_on: dict[ExecutionId, list[Grant]] = {}
+        """What a person allowed a call to hand on, once."""
 
     async def give_back(self, execution_id: ExecutionId) -> None:
-        """Withdraw what a person named for one call that has ended; harmless when repeated."""
-        await withdraw(self._kernel, self._named.pop(execution_id, []))
+        """Withdraw what a person named for one call that has ended, or let it hand on once and it has not.
+
+        What it has handed on ends with the task that it was for. Harmless when repeated.
+        """
+        named, once = self._named.pop(execution_id, []), self._to_hand_on.pop(execution_id, [])
+        await withdraw(self._kernel, named + without_heirs(self._kernel, once))
 
     def require(self, request: ToolRequest, verdicts: list[Verdict]) -> None:
         """Return if what allowed a call still does: minutes may have passed since, over a question or a dead link.
@@ -131,9 +143,8 @@ class Rights:
         )
         if named is not None:
             self._named.setdefault(execution_id, []).append(named)
-        handle = None if named is None else named.handle
         async with self._judging(request.principal_id):
-            verdict = await self._judge(request.principal_id, need, context, handle)
+            verdict = await self._judge(request.principal_id, need, context, named)
         if verdict.allowed:
             return verdict
         session = self._sessions.get(request.session_id)
@@ -150,11 +161,12 @@ class Rights:
         if not self.is_active(request.principal_id):
             raise denial(request.principal_id, needed, verdict)
         in_person = decision is Decision.ASK  # who was asked has seen and named it; the profile has not
-        return await self._grant(request, need, context, session, yes, in_person)
+        return await self._grant(request, execution_id, need, context, session, yes, in_person)
 
     async def _grant(
         self,
         request: ToolRequest,
+        execution_id: ExecutionId,
         need: Need,
         context: Context,
         session: Session,
@@ -172,7 +184,7 @@ class Rights:
                 self._kernel, session.created_by, principal, yes.resource, options, in_person=in_person
             )
             try:
-                verdict = await self._judge(principal, need, context, grant.handle)
+                verdict = await self._judge(principal, need, context, grant)
                 given = str(yes.options.metadata.get("by", "")).startswith(BY_PROFILE)
                 changed = given and self._sessions.get(request.session_id).profile != session.profile
                 if changed or not verdict.allowed:
@@ -180,14 +192,17 @@ class Rights:
             except BaseException:
                 await withdraw(self._kernel, [grant])
                 raise
+        if is_to_hand_on_once(grant.capability):
+            self._to_hand_on.setdefault(execution_id, []).append(grant)
         return verdict
 
     async def _judge(
-        self, principal: PrincipalId, need: Need, context: Context, handle: Sealed | None
+        self, principal: PrincipalId, need: Need, context: Context, given: Grant | None
     ) -> Verdict:
         """Judge a use, or that a right may be handed on, which is none."""
         if need.depth:
-            return await judge_handing_on(self._kernel, self._audit, principal, need, context)
+            return await judge_handing_on(self._kernel, self._audit, principal, need, context, given)
+        handle = None if given is None else given.handle
         return await self._kernel.authorize(principal, need.resource, context, handle, need.facts)
 
     def _judging(self, principal: PrincipalId) -> asyncio.Lock:

@@ -30,6 +30,8 @@ MOST_PREVIEWS: Final = 4
 """At a time, those that came too late included: a disk that hangs holds up no more threads than that."""
 _IN_FOLDERS: Final = frozenset({"fs", "api", "db"})
 """Types of resources that lie in one another. A yes is never one to all tools of a server: it may have others soon."""
+_LEAST: Final = {"api": 2, "db": 1}
+"""Segments that a suggestion names in full at least: scheme and host, or the database."""
 _KINDS: Final = {"llm": "assistant"}
 """What kinds of agents are called that people do not know by their type."""
 _PERHAPS: Final = frozenset({"allowed", "constraint_violated"})
@@ -154,13 +156,16 @@ def effect(tool: ToolInfo) -> Effect:
 def widenings(needed: Resource, cwd: str) -> Iterator[Resource]:
     """The thing itself, its folder, and the folder the person works in if it lies there; from narrow to wide. Pure.
 
-    What lies in no folder is never all of a disk, a network or a server: those are not offered.
+    What lies in no folder is never all of a disk, a network or a server: those are not offered. Of a network no
+    more than one host is, and of databases no more than one.
     """
     yield needed
     if needed.type not in _IN_FOLDERS or needed.is_pattern:
         return
     parts = needed.segments if needed.operation == "list" else needed.segments[:-1]
-    if not parts:
+    if needed.type == "api" and len(parts) < _LEAST["api"]:
+        parts = needed.segments  # a URL without a path: all of its host is the next wider thing
+    if len(parts) < _LEAST.get(needed.type, 1):
         return
     folder = resource(needed.type, needed.operation, "/".join([*parts, "**"]))
     yield folder

@@ -26,6 +26,7 @@ from mcp_core.gateway.children import Children, task_of
 from mcp_core.gateway.endowing import Endowing
 from mcp_core.gateway.lifecycle import Lifecycle
 from mcp_core.gateway.sessions import Sessions
+from mcp_core.gateway.speaking import Speaking
 from mcp_core.gateway.task_index import Talk, TaskIndex
 from mcp_core.runtime.bus import Bus
 from mcp_core.tools.team import REPORT_S, Order, Report
@@ -45,14 +46,8 @@ from mcp_interface.errors import (
     UmbrellaError,
     WrongState,
 )
-from mcp_interface.events import (
-    CapabilityRevoked,
-    SessionEvent,
-    TaskGiven,
-    TaskMoved,
-    UserMessage,
-)
-from mcp_interface.ids import MessageId, PrincipalId, SessionId, TaskId, new_id
+from mcp_interface.events import CapabilityRevoked, SessionEvent, TaskGiven, TaskMoved, UserMessage
+from mcp_interface.ids import SYSTEM, MessageId, PrincipalId, SessionId, TaskId, is_id, new_id
 from mcp_interface.session import Session, check_open
 from mcp_interface.store import Record
 from mcp_interface.task import ENDED, Task, TaskStatus
@@ -119,6 +114,8 @@ class Tasks:
     ) -> None:
         self.index = index
         self.pool = pool or Pool()
+        self.speaking = Speaking(kernel, SYSTEM)
+        """Until it is said who owns the node, everybody needs the right."""
         self._sessions = sessions
         self._directory = directory
         self._kernel = kernel
@@ -145,6 +142,10 @@ class Tasks:
     def new_id(self) -> TaskId:
         """An id for a task that has not been given yet."""
         return TaskId(new_id("task", self._entropy))
+
+    def model_of(self, session_id: SessionId) -> str:
+        """The model of a session; empty is the node's own."""
+        return self._sessions.get(session_id).model
 
     # -- looking -----------------------------------------------------------------------------------------------
 
@@ -192,10 +193,14 @@ class Tasks:
             CallerMistaken: The name is taken, a right is none, or it would be too far below a person.
             WrongState: The session begins nothing at present.
         """
-        known = self.index.get(order.task_id)
-        if known is not None:
-            return known
         session = self._sessions.get(order.session_id)
+        if is_id("user", order.by) and self.index.get(order.task_id) is None:
+            check_open(session)  # before a right is used up
+            await self.speaking.require(
+                order.by, session.id, {"text": order.goal, "conversation": session.id}
+            )
+        if (known := self.index.get(order.task_id)) is not None:
+            return known
         check_open(session)
         self._require_room(session)
         if order.task_id in self._giving:

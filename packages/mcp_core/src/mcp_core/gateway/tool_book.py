@@ -23,6 +23,7 @@ from mcp_core.gateway.toolbox import Toolbox
 from mcp_core.runtime.commit import History, Journal
 from mcp_core.tools.assistant import SERVER as FOR_PEOPLE
 from mcp_interface.address import tool_resource
+from mcp_interface.approval import Approval
 from mcp_interface.capability import AuditEntry
 from mcp_interface.clock import Clock, Instant
 from mcp_interface.commands import Refusal, ToolChange
@@ -329,6 +330,22 @@ class ToolBook:
             details={"note": f"{server}/{tool}", "refused_by": person},
         )
         raise said_no(server, tool, reason, {"resource_uri": wanted, "audit_seq": entry.seq}, for_good=True)
+
+    async def note_no(self, approval: Approval, by: PrincipalId, why: str) -> None:
+        """Put on record that somebody was asked, and said no; `system` when time ran out.
+
+        Raises:
+            UmbrellaError: The audit refused.
+        """
+        await self._audit.append(
+            kind="access_denied",
+            principal_id=approval.principal_id,
+            resource_uri=approval.resource_uri,
+            decision="denied",
+            reason="said_no",
+            session_id=approval.session_id,
+            details={"note": f"{approval.server}/{approval.tool}", "by": by, "why": why[:500]},
+        )
 
     async def remember(
         self,

@@ -14,7 +14,9 @@ runs the node is read, and only one of that name: whoever may choose a session's
 """
 
 import asyncio
+import logging
 import os
+import re
 import stat
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -37,9 +39,14 @@ from mcp_interface.provider import (
     Usage,
 )
 
+log = logging.getLogger(__name__)
+
 ENDING: Final = ".script.json"
 MAX_BYTES: Final = 1024 * 1024
+MAX_ANSWER: Final = 1_000_000
+"""Characters of an answer, with all that is put in."""
 OVER: Final = "The script is over."
+_BLANK: Final = re.compile(r"\{user\}|\{tool_output\}")
 _SHAPE: Final = 'write {"answers": [{"text": "Hello"}]}; see the page of mcp_core on models'
 
 
@@ -129,7 +136,8 @@ def read_script(path: str) -> Script:
     """Read a script.
 
     Raises:
-        ModelUnavailable: There is none, or it is not what it should be; says why, and never what is in the file.
+        ModelUnavailable: There is none, or it is not what it should be; never says what is in the file. Whether
+            there is a file that cannot be read is told by the log alone: whoever chooses a model may be a stranger.
     """
     shown = path[:300]
     place = Path(path).expanduser() if path.startswith("~/") else Path(path)
@@ -141,14 +149,21 @@ def read_script(path: str) -> Script:
     try:
         # Without waiting: a pipe of that name would keep us for good.
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "rb") as file:
-            about = os.fstat(file.fileno())
+        try:
+            about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid():
-                raise _refused(f"{shown!r} is not a file of the user who runs the node", "name one of theirs")
-            data = file.read(MAX_BYTES + 1)
+                raise ValueError("it is no regular file of the user who runs the node")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)  # here: a folder never becomes a file object that would close it
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no path"
-        raise _refused(f"the script {shown!r} cannot be read: {why}", "check its path") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        log.warning("the script %r cannot be read: %s", shown, why)
+        raise _refused(
+            f"the script {shown!r} cannot be read",
+            "check its path; it must be a plain file of the user who runs the node, whose log says more",
+        ) from None
     if len(data) > MAX_BYTES:
         raise _refused(f"the script {shown!r} is longer than {MAX_BYTES} bytes", "make it shorter")
     try:
@@ -169,7 +184,16 @@ def _put_in(text: str, completion: Completion) -> str:
         (said.text for said in reversed(completion.messages) if said.role == "user" and said.text), ""
     )
     outputs = [output.text for said in completion.messages for output in said.tool_outputs]
-    return text.replace("{user}", user).replace("{tool_output}", outputs[-1] if outputs else "")
+    told = {"{user}": user, "{tool_output}": outputs[-1] if outputs else ""}
+    # Reckoned before anything is made: a small script could ask for more than there is memory.
+    size = len(text) + sum(text.count(blank) * (len(put) - len(blank)) for blank, put in told.items())
+    if size > MAX_ANSWER:
+        raise _refused(
+            f"the script's answer would have {size} characters, and {MAX_ANSWER} is the most",
+            "write {user} and {tool_output} less often in it",
+        )
+    # In one pass: what was put in is no part of the script, and nothing is put into it.
+    return _BLANK.sub(lambda found: told[found.group()], text)
 
 
 def _tool_named(wanted: str, tools: Sequence[ToolSchema]) -> str:

@@ -9,6 +9,7 @@ finds what it has given, and gives nothing twice.
 """
 
 import asyncio
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -20,8 +21,8 @@ from mcp_interface.budget import Budget
 from mcp_interface.capability import Facts, Need
 from mcp_interface.codec import to_external
 from mcp_interface.commands import Wish
-from mcp_interface.errors import CallerMistaken, NodeUnavailable
-from mcp_interface.ids import PrincipalId, SessionId, TaskId
+from mcp_interface.errors import CallerMistaken, NodeUnavailable, NotPermitted
+from mcp_interface.ids import PrincipalId, SessionId, TaskId, is_id
 from mcp_interface.task import ENDED, Task
 from mcp_interface.tool import ToolContext, ToolInfo, ToolResult
 
@@ -131,6 +132,10 @@ class Team(Protocol):
 
     def find(self, task_id: TaskId, by: PrincipalId) -> Task:
         """A task that somebody has given; raises `NotFound`."""
+        ...
+
+    def model_of(self, session_id: SessionId) -> str:
+        """The model of a session; empty is the node's own."""
         ...
 
     async def give(self, order: Order) -> Task:
@@ -276,6 +281,7 @@ async def _settled(
     team: Team, pieces: Sequence[Piece], context: ToolContext, session_id: SessionId
 ) -> list[Order]:
     """The orders of a call, under ids that outlive the process."""
+    _require_own_model(team, pieces, context.principal_id, session_id)
     if context.resumption is not None and context.resumption.handle:
         ids = msgspec.json.decode(context.resumption.handle, type=list[TaskId])
     else:
@@ -295,6 +301,25 @@ async def _settled(
         )
         for task_id, piece in zip(ids, pieces, strict=True)
     ]
+
+
+def _require_own_model(team: Team, pieces: Sequence[Piece], who: PrincipalId, session_id: SessionId) -> None:
+    """Return if no agent chooses to whom the data of its task goes: that is for people.
+
+    Raises:
+        NotPermitted: One names a model that is not the session's.
+    """
+    if not is_id("agent", who):
+        return
+    own = team.model_of(session_id)
+    for piece in pieces:
+        if piece.model not in {"", own}:
+            raise NotPermitted(
+                f"an agent cannot have a task worked on by {piece.model[:200]!r}, only by the model of its session",
+                "leave the model out, or let a person give it: "
+                f"umbrella task give … --model {shlex.quote(piece.model[:200])}",
+                {"reason": "other_model", "principal_id": who, "model": piece.model[:200]},
+            )
 
 
 async def _delegate(team: Team, order: Order, wait: bool, context: ToolContext) -> ToolResult:

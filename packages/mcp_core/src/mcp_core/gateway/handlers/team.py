@@ -37,6 +37,7 @@ class TeamCommands:
         self, tasks: Tasks, sessions: Sessions, directory: Directory, speaking: Speaking, owner: PrincipalId
     ) -> None:
         self._tasks = tasks
+        tasks.speaking = speaking
         self._sessions = sessions
         self._directory = directory
         self._speaking = speaking
@@ -53,8 +54,9 @@ class TeamCommands:
         parent = None if command.parent is None else self._owning.agent(who, command.parent)
         if parent is not None:
             self._directory.ref(parent.id)  # it has to be alive
-        said = {"text": command.goal, "conversation": session.id}
-        await self._speaking.require(who, session.id, said)
+            # what somebody gives in their own name, the tasks judge
+            said = {"text": command.goal, "conversation": session.id}
+            await self._speaking.require(who, session.id, said)
         return await self._tasks.give(
             Order(
                 task_id=self._tasks.new_id(),

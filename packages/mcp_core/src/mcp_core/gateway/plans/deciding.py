@@ -127,9 +127,7 @@ class PlanDecisions:
         self._runs.ensure(plan_id)
         return self._ledger.known(plan_id).plan
 
-    async def answer(
-        self, plan_id: PlanId, by: PrincipalId, answer: str, shown: int | None = None
-    ) -> Plan:
+    async def answer(self, plan_id: PlanId, by: PrincipalId, answer: str, shown: int | None = None) -> Plan:
         """Say how a plan goes on that asks: `go_on`, `skip` or `stop`; `shown` is the step that was looked at.
 
         Raises:
