@@ -6,6 +6,7 @@ import pytest
 
 from mcp_core.gateway.delegation import delegate_from_holdings
 from mcp_interface.address import Resource, resource
+from mcp_interface.approval import HANDING_ON
 from mcp_interface.capability import Grant, GrantOptions
 from mcp_interface.envelope import Envelope
 from mcp_interface.errors import CallerMistaken, InvalidRecord, NotFound, NotPermitted
@@ -109,5 +110,20 @@ def test_a_right_with_a_count_is_counted(open_house: Callable[..., Any]) -> None
             assert [await house.router.tell(message) for _ in range(2)] == [1, 1]
             with pytest.raises(NotPermitted):
                 await house.router.tell(message)
+
+    asyncio.run(scenario())
+
+
+def test_a_right_that_is_to_be_handed_on_carries_no_message(open_house: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            sender, other = [(await house.directory.spawn("worker")).id for _ in range(2)]
+            needed = resource("agent", "write", other)
+            marked = GrantOptions(delegation_depth=1, metadata={"for": HANDING_ON})
+            await give(house, sender, needed, marked)
+            with pytest.raises(NotPermitted):
+                await house.router.ask(letter(f"mcp://agent/{other}", sender))
+            await give(house, sender, needed, GrantOptions())
+            assert (await house.router.ask(letter(f"mcp://agent/{other}", sender)))["messages"] == 1
 
     asyncio.run(scenario())

@@ -9,6 +9,7 @@ from typing import Final
 
 from mcp_core.gateway.rights import denial
 from mcp_interface.address import Address, Resource, parse_address, resource
+from mcp_interface.approval import HANDING_ON
 from mcp_interface.capability import Context, Sealed, SecurityKernel
 from mcp_interface.envelope import Envelope
 from mcp_interface.ids import PrincipalId, is_id, is_principal
@@ -48,6 +49,8 @@ class Passes:
         path = address.name if address.kind == "agent" else f"broadcast/{address.name}"
         needed = resource("agent", "write", path)
         for held in self._kernel.held_by(sender):
+            if held.metadata.get("for") == HANDING_ON:
+                continue  # it is for somebody below, and allows its holder nothing
             handle = self._kernel.handle_of(held.id, sender)
             verdict = self._kernel.validate(handle, sender, needed)
             if verdict.allowed and not verdict.limits:
