@@ -449,7 +449,7 @@ def test_the_event_loop_of_the_web_server_serves_as_well(
             (pid,) = child_pids() - before
             os.kill(pid, signal.SIGSTOP)
             calls = [asyncio.create_task(host.call("count", "echo", {"text": str(n)})) for n in range(3)]
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1.0)
             os.kill(pid, signal.SIGKILL)
             assert [result.text for result in await asyncio.gather(*calls)] == ["0", "1", "2"]
             await host.add("every", everything_stdio)

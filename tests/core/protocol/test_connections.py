@@ -216,7 +216,7 @@ def test_what_a_stopped_server_never_read_is_sent_to_its_successor(
             (pid,) = child_pids() - before
             os.kill(pid, signal.SIGSTOP)
             calls = [asyncio.create_task(host.call("count", "echo", {"text": str(n)})) for n in range(3)]
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1.0)
             assert not any(call.done() for call in calls)
             os.kill(pid, signal.SIGKILL)
             assert [result.text for result in await asyncio.gather(*calls)] == ["0", "1", "2"]
