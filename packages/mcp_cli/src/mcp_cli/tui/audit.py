@@ -34,13 +34,13 @@ class AuditScreen(Ledger[AuditEntry]):
     KEYS = "d only what was refused  m older ones  v check the whole chain  F5 the newest  Esc back"
 
     def __init__(self, request: Callable[[Any], Awaitable[Any]], palette: Palette) -> None:
-        super().__init__(palette)
+        super().__init__(palette, self._page)
         self._request = request
         self._denied = False
         self._cursor: str | None = None
         self._next: str | None = None
 
-    async def read(self) -> tuple[list[AuditEntry], Sheet]:
+    async def _page(self) -> tuple[list[AuditEntry], Sheet]:
         """One page."""
         query = ReadAudit(limit=PAGE, denied_only=self._denied, cursor=self._cursor)
         page = await self._request(query)

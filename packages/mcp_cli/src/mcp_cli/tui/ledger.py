@@ -1,5 +1,6 @@
 """A table on top of everything, to look things up in: what is shown is a `Sheet`, as every command shows it."""
 
+from collections.abc import Awaitable, Callable
 from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
@@ -19,7 +20,12 @@ T = TypeVar("T")
 
 
 class Ledger(ModalScreen[None], Generic[T]):
-    """Lists things of one kind; subclasses say which, and what else their keys do."""
+    """Lists things of one kind; subclasses say which, and what else their keys do.
+
+    Args:
+        palette: Colours.
+        read: Gives what there is, and how it looks, row by row.
+    """
 
     DEFAULT_CSS = """
     Ledger { align: center middle; }
@@ -34,9 +40,10 @@ class Ledger(ModalScreen[None], Generic[T]):
     ]
     KEYS: ClassVar[str] = "F5 anew  Esc back"
 
-    def __init__(self, palette: Palette) -> None:
+    def __init__(self, palette: Palette, read: Callable[[], Awaitable[tuple[list[T], Sheet]]]) -> None:
         super().__init__()
         self._palette = palette
+        self._read = read
         self.things: list[T] = []
 
     def compose(self) -> ComposeResult:
@@ -56,7 +63,7 @@ class Ledger(ModalScreen[None], Generic[T]):
     async def action_reload(self) -> None:
         """Read it anew; the mark stays where it can."""
         try:
-            self.things, sheet = await self.read()
+            self.things, sheet = await self._read()
         except UmbrellaError as error:
             self.note(f"{error.message}; {error.remedy}", self._palette.bad)
             return
@@ -70,10 +77,6 @@ class Ledger(ModalScreen[None], Generic[T]):
         table.move_cursor(row=place)
         title = sheet.title if sheet.rows else sheet.empty
         self.query_one("#ledger-title", Static).update(Text(title, style=f"bold {self._palette.text}"))
-
-    async def read(self) -> tuple[list[T], Sheet]:
-        """What there is, and how it looks, row by row."""
-        raise NotImplementedError
 
     @property
     def marked(self) -> T | None:

@@ -79,10 +79,6 @@ class Picker(ModalScreen[str | None]):
         self._picks = list(picks)[:MOST]
         self._filter()
 
-    def retitle(self, title: str) -> None:
-        """Say anew what the list is for."""
-        self.query_one("#picker-title", Static).update(Text(title, style=f"bold {self._palette.text}"))
-
     def tell(self, text: str, *, bad: bool = False) -> None:
         """Say something below the list, until something else is done."""
         self._note = (text, self._palette.bad if bad else self._palette.warn)

@@ -35,12 +35,12 @@ class RightsScreen(Ledger[Capability]):
     KEYS = "r take it back, with all derived from it  F5 anew  Esc back"
 
     def __init__(self, request: Callable[[Any], Awaitable[Any]], palette: Palette, clock: Clock) -> None:
-        super().__init__(palette)
+        super().__init__(palette, self._page)
         self._request = request
         self._clock = clock
         self._ending: Capability | None = None
 
-    async def read(self) -> tuple[list[Capability], Sheet]:
+    async def _page(self) -> tuple[list[Capability], Sheet]:
         """The first thousand."""
         page = await self._request(ListCapabilities(limit=MOST))
         shown = presenters.capabilities(page, self._clock.now())
